@@ -1,0 +1,1 @@
+"""GANs and VAEs for pictures, music and video as pure JAX functions."""

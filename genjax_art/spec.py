@@ -1,0 +1,46 @@
+"""The few types that every room shares: what an array means, a batch, a key.
+
+Nothing here knows a medium, a model or a device. A medium enters the house only through an `ArraySpec`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+from jaxtyping import Array, PRNGKeyArray
+
+Kind = Literal["image", "roll", "clip", "points"]
+Params = Mapping[str, Any]  # one network's parameters (a Flax "params" collection)
+Batch = Mapping[str, Array]  # "x": Float[b *shape] in the spec's range; "label": Int[b], where there are labels
+Key = PRNGKeyArray
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """What one example is: `shape` (space first, channels last), closed value range, and kind.
+
+    An image is (height, width, channels), a clip (frames, height, width, channels), a piano roll
+    (time, pitch, voices), a point (dimension,).  `classes` names the labels, in the order of their
+    indices; it is empty where the data has no labels.
+    """
+
+    shape: tuple[int, ...]
+    low: float = -1.0
+    high: float = 1.0
+    kind: Kind = "image"
+    classes: tuple[str, ...] = ()
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """The spatial extents, without channels; empty for points."""
+        return self.shape[:-1]
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def size(self) -> int:
+        """Numbers in one example."""
+        return prod(self.shape)
