@@ -1,0 +1,37 @@
+"""What lies in a folder, and a fingerprint of it."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """All files below `folder`, sorted; names that start with a dot are ignored, links are followed once."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for root, directories, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # a link back up would go on for ever
+            directories.clear()
+            continue
+        seen.add(real)
+        directories[:] = sorted(d for d in directories if not d.startswith("."))
+        found += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def fingerprint(folder: Path, paths: Iterable[Path]) -> str:
+    """A hash of relative names, sizes in bytes and modification times in ns: it changes when the files do.
+
+    Contents are not read: a folder of photographs would take minutes.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = path.stat()
+            known = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:  # a link to nowhere
+            known = "missing"
+        digest.update(f"{path.relative_to(folder)}\0{known}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
