@@ -1,0 +1,158 @@
+"""Music as files: MIDI to open, WAV to hear, a piano roll in colours to see, NPZ to compute with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from genjax_art.media.image import grid, replacing, write_npz, write_png
+from genjax_art.media.synth import render, wav_bytes
+from genjax_art.midi import Song, midi_bytes
+from genjax_art.notes import (
+    LOWEST,
+    PITCHES,
+    STEPS_PER_BAR,
+    STEPS_PER_BEAT,
+    MusicError,
+    Notes,
+    decode_roll,
+    notes_from_roll,
+    notes_from_rows,
+)
+from genjax_art.spec import ArraySpec
+
+ENDINGS = ".mid, .wav, .png, .npz"
+# One colour per voice, told apart by colour-blind eyes too: Okabe & Ito, "Color Universal Design", 2008.
+COLOURS = np.asarray(
+    [
+        (213, 94, 0),
+        (0, 158, 115),
+        (0, 114, 178),
+        (204, 121, 167),
+        (230, 159, 0),
+        (86, 180, 233),
+        (90, 90, 90),
+    ],
+    np.uint8,
+)
+BLACK_KEYS = (1, 3, 6, 8, 10)
+STEP_WIDTH = 8  # pixels
+PITCH_HEIGHT = 6  # pixels
+MAX_PNG_STEPS = 64 * STEPS_PER_BAR  # a wider picture shows its first 64 bars
+
+
+def piano_roll(notes: Notes, steps: int) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture of `notes`: time to the right, pitch 30 to 89 upwards, a colour per voice, lines at bars and
+    beats.
+
+    Rows of black keys are darker, Cs are marked by a line below. Where voices meet in a pitch, the lower
+    voice's bar is drawn thinner on top. Pitches outside the range are left out.
+    """
+    steps = min(steps, MAX_PNG_STEPS)
+    pitches = np.arange(LOWEST + PITCHES - 1, LOWEST - 1, -1)  # from the top
+    rows = np.where(np.isin(pitches % 12, BLACK_KEYS), 236, 248).astype(np.uint8).repeat(PITCH_HEIGHT)
+    rows[PITCH_HEIGHT - 1 :: PITCH_HEIGHT][pitches % 12 == 0] = 205
+    sheet = np.broadcast_to(rows[:, None, None], (len(rows), steps * STEP_WIDTH + 1, 3)).copy()
+    sheet[:, :: STEPS_PER_BEAT * STEP_WIDTH] = 215
+    sheet[:, :: STEPS_PER_BAR * STEP_WIDTH] = 120
+    shown = (notes.pitch >= LOWEST) & (notes.pitch < LOWEST + PITCHES) & (notes.start < steps)
+    drawn: set[tuple[int, int]] = set()
+    for start, length, pitch, voice in notes.where(shown).rows.tolist():
+        top = (LOWEST + PITCHES - 1 - pitch) * PITCH_HEIGHT
+        left, right = start * STEP_WIDTH, min(start + length, steps) * STEP_WIDTH
+        cells = {(step, pitch) for step in range(start, min(start + length, steps))}
+        inset = 2 if cells & drawn else 0
+        drawn |= cells
+        colour = COLOURS[voice % len(COLOURS)]
+        sheet[top + inset : top + PITCH_HEIGHT - inset, left + 1 : right] = colour
+        sheet[top + inset : top + PITCH_HEIGHT - inset, left + 1 : left + 3] = colour // 2  # the onset
+    return sheet
+
+
+def write_song(out: Path, song: Song, metadata: Mapping[str, str]) -> list[Path]:
+    """Write one song as `.mid` (with the metadata as texts), `.wav` or `.png`; without an ending, all three.
+
+    Files of the same name are replaced in one step; the same song and metadata give the same bytes.
+    """
+    texts = tuple(f"{key}: {value}" for key, value in sorted(metadata.items()))
+    match out.suffix.lower():
+        case ".mid":
+            _write(out, midi_bytes(_with_texts(song, texts)))
+        case ".wav":
+            _write(out, wav_bytes(render(song.notes, song.tempo)))
+        case ".png":
+            write_png(out, piano_roll(song.notes, song.steps), metadata)
+        case "":
+            return [
+                p
+                for ending in (".mid", ".wav", ".png")
+                for p in write_song(out.with_suffix(ending), song, metadata)
+            ]
+        case _:
+            raise MusicError(
+                f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder"
+            )
+    return [out]
+
+
+def _with_texts(song: Song, texts: tuple[str, ...]) -> Song:
+    return Song(song.notes, song.steps, song.tempo, song.programs, song.names, (*song.texts, *texts))
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def join_rolls(rolls: UInt8[np.ndarray, "n steps 60 planes"]) -> Song:
+    """All pieces of a batch one after another, as one song."""
+    steps = rolls.shape[1]
+    rows = [notes_from_roll(roll).rows + np.asarray([i * steps, 0, 0, 0]) for i, roll in enumerate(rolls)]
+    return Song(notes_from_rows(np.concatenate(rows) if rows else ()), len(rolls) * steps)
+
+
+def sheet(x: Float[np.ndarray, "n steps 60 planes"], spec: ArraySpec) -> UInt8[np.ndarray, "h w 3"]:
+    """The piano rolls of all pieces in one picture, row by row."""
+    rolls = decode_roll(x, (spec.low + spec.high) / 2)
+    return grid(np.stack([piano_roll(notes_from_roll(roll), len(roll)) for roll in rolls]), padding=4)
+
+
+def write_samples(
+    out: Path,
+    x: Float[np.ndarray, "n steps 60 planes"],
+    spec: ArraySpec,
+    metadata: Mapping[str, str],
+    tempo: float = 100.0,
+) -> list[Path]:
+    """Write music as the ending of `out` asks and return the files written.
+
+    `x` is decoded at the middle of the spec's range (see `notes.decode_roll`). `.mid`, `.wav`: all pieces one
+    after another. `.png`: their piano rolls in one grid. `.npz`: `x` as float32 (not decoded), `low`, `high`
+    and each metadata entry as a string. No ending, or a folder that exists: `00000.mid`, `00000.wav`,
+    `00000.png` and so on for each piece, with its `index`. Files of the same name are replaced, others in
+    the folder stay.
+    Raises MusicError for another ending, and for `x` not of the spec's shape.
+    """
+    if spec.kind != "roll" or x.shape[1:] != spec.shape:
+        raise MusicError(
+            f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples writes rolls"
+        )
+    if out.suffix.lower() == ".npz":
+        arrays = {"x": x.astype(np.float32), "low": np.asarray(spec.low), "high": np.asarray(spec.high)}
+        if taken := sorted(arrays.keys() & metadata.keys()):
+            raise MusicError(f"metadata {taken[0]!r} has the name of an array of the .npz: rename it")
+        write_npz(out, arrays | {key: np.asarray(value) for key, value in sorted(metadata.items())})
+        return [out]
+    rolls = decode_roll(x, (spec.low + spec.high) / 2)
+    if out.suffix.lower() == ".png" and not out.is_dir():
+        write_png(out, sheet(x, spec), metadata)
+        return [out]
+    if out.suffix and not out.is_dir():
+        song = join_rolls(rolls)
+        return write_song(out, Song(song.notes, song.steps, tempo), metadata)
+    paths: list[Path] = []
+    for i, roll in enumerate(rolls):
+        song = Song(notes_from_roll(roll), len(roll), tempo)
+        paths += write_song(out / f"{i:05d}", song, {**metadata, "index": str(i)})
+    return paths
