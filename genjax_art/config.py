@@ -1,0 +1,144 @@
+"""The whole experiment as frozen data, with a JSON round trip.
+
+A `Component` is a name (of a model, an objective, an optimizer, a schedule: the file or function that builds
+it) and its options. The options are the keyword arguments of that builder, so that a new component needs no
+change here; `build.py` completes them with the builder's defaults and refuses unknown ones.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
+
+VERSION = 1  # of the JSON layout; a file of a newer version is refused
+
+Options = Annotated[dict[str, Any], tyro.conf.arg(name="")]  # --model.width, not --model.options.width
+
+
+@dataclass(frozen=True)
+class Component:
+    name: str
+    """Which one: the name of its file (models, objectives) or function (optimizers, schedules)."""
+    options: Options = field(default_factory=dict)
+    """Keyword arguments of its builder."""
+
+
+@dataclass(frozen=True)
+class Data:
+    name: str = "mnist_5k"
+    """A shipped builder (mnist_5k, procedural_art, image_folder, ...) or any registered TFDS image set."""
+    split: str = "train"
+    """Which split to train on."""
+    folder: str | None = None
+    """The user's own files, for image_folder and its like."""
+    data_dir: str | None = None
+    """Where prepared TFDS sets lie (default: TFDS_DATA_DIR, else the home folder's tensorflow_datasets)."""
+    size: tuple[int, int] | None = None
+    """Height and width in pixels to resize and crop to; None keeps the set's own."""
+    channels: Literal[1, 3, 4] | None = None
+    """1 grey, 3 RGB, 4 RGBA; None keeps the set's own."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    learning_rate: float = 2e-4
+    """Peak learning rate."""
+    transform: Component = Component("adam")
+    """The Optax optimizer: adam, adamw, rmsprop, sgd, ..."""
+    schedule: Component = Component("constant")
+    """Learning rate over the run: constant, cosine, linear (each with warmup_steps)."""
+    clip: float | None = None
+    """Largest global gradient norm; None does not clip."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    name: str
+    """The preset this started from."""
+    model: Component
+    objective: Component
+    optimizers: dict[str, Optimizer]
+    """One per player."""
+    data: Data = Data()
+    batch_size: int = 128
+    """Global batch size in images, over all devices."""
+    steps: int = 1000
+    """Length of the run in steps; a step updates every player."""
+    seed: int = 0
+    """Of parameters, noise and data order."""
+    ema_half_life: dict[str, float] = field(default_factory=dict)
+    """Per player: half-life of the moving average of its parameters, in images. Samples use it."""
+    log_every: int = 50
+    """Steps between two lines of metrics."""
+    sample_every: int = 500
+    """Steps between two pictures from fixed latents."""
+    save_every: int = 1000
+    """Steps between two checkpoints (and two scores of the samples)."""
+    keep_latest: int = 2
+    """Checkpoints kept by age."""
+    keep_best: int = 1
+    """Checkpoints kept by score (sliced Wasserstein distance of samples to data, lower is better)."""
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """Plain JSON data; `from_json` of it equals the experiment."""
+    return {"version": VERSION, **dataclasses.asdict(experiment)}
+
+
+def from_json(data: Mapping[str, Any]) -> Experiment:
+    """The experiment that `to_json` wrote.
+
+    Raises:
+      ValueError: a newer version, or fields that are missing, unknown or of a wrong type.
+    """
+    version = data.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise ValueError(f"config version {version!r} is not known here (up to {VERSION}); install a newer genjax_art")
+    return _read(Experiment, {k: v for k, v in data.items() if k != "version"}, "experiment")
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """`value` from JSON as the annotated type `kind`."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _read(args[0], value, where)
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(kind, value, where)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _read(next(a for a in args if a is not type(None)), value, where)
+    if origin is Literal and value in args:
+        return value
+    if origin is dict and isinstance(value, dict):
+        return {key: _read(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is tuple and isinstance(value, list | tuple) and len(value) == len(args):
+        return tuple(_read(a, v, where) for a, v in zip(args, value, strict=True))
+    if kind is Any:
+        return tuple(value) if isinstance(value, list) else value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if origin is None and isinstance(kind, type) and type(value) is kind:
+        return value
+    raise ValueError(f"{where}: {json.dumps(value)} is not a {getattr(kind, '__name__', kind)}")
+
+
+def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where}: expected the fields of {kind.__name__}")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    if extra := sorted(set(value) - set(hints)):
+        raise ValueError(f"{where}: unknown {', '.join(extra)}; known: {', '.join(hints)}")
+    required = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing := [name for name in required if name not in value]:
+        raise ValueError(f"{where}: missing {', '.join(missing)}")
+    return kind(**{name: _read(hints[name], item, f"{where}.{name}") for name, item in value.items()})

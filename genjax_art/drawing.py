@@ -1,0 +1,93 @@
+"""From a run folder to files: grids and walks, each file telling where it comes from."""
+
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+from genjax_art import runs, sampling
+from genjax_art.build import Plan
+from genjax_art.errors import RunError, UsageError
+from genjax_art.media.walk import closed_walk
+from genjax_art.media.writers import write_samples
+from genjax_art.objectives.method import draw_latents
+from genjax_art.train.checkpoint import Checkpoints
+from genjax_art.train.state import TrainState, state_shapes
+from genjax_art.train.step import fold
+
+Which = Literal["raw", "ema", "default"]
+FRAMES = 24  # of a walk, from one sample to the next
+
+
+def load_state(plan: Plan, folder: Path, checkpoint: str = "latest") -> TrainState:
+    """The state of a run at `latest`, `best` or a step, in host memory.
+
+    Raises:
+      UsageError: another word. RunError: no such checkpoint.
+    """
+    if checkpoint not in ("latest", "best") and not checkpoint.isdigit():
+        raise UsageError(f"--checkpoint must be latest, best or a step, got {checkpoint!r}")
+    if runs.last_step(folder) == 0:
+        raise RunError(f"no checkpoint in {folder} yet: train on with --resume, or wait for its first save")
+    with Checkpoints(folder / runs.CHECKPOINTS) as checkpoints:
+        step = {"latest": None, "best": checkpoints.best_step()}.get(checkpoint, None)
+        step = int(checkpoint) if checkpoint.isdigit() else step
+        return checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema), step)
+
+
+def metadata(plan: Plan, state: TrainState, seed: int, which: Which) -> dict[str, str]:
+    """What every file carries: preset, step, seed, and which parameters by kind and hash."""
+    params, _, kind = sampling.parameters(plan.method, state, which=which)
+    return {
+        "preset": plan.name,
+        "step": str(int(state.step)),
+        "seed": str(seed),
+        "parameters": kind,
+        "parameter_hash": sampling.parameter_hash(params),
+    }
+
+
+def grid(
+    plan: Plan,
+    state: TrainState,
+    out: Path,
+    *,
+    n: int,
+    seed: int,
+    label: str | None = None,
+    truncation: float | None = None,
+    which: Which = "default",
+) -> list[Path]:
+    """n independent samples, written as the ending of `out` asks; by default one PNG."""
+    x = sampling.sample(plan.method, state, n=n, seed=seed, label=label, truncation=truncation, which=which)
+    return write_samples(out, x, plan.spec, metadata(plan, state, seed, which))
+
+
+def walk(
+    plan: Plan,
+    state: TrainState,
+    out: Path,
+    *,
+    n: int,
+    seed: int,
+    label: str | None = None,
+    truncation: float | None = None,
+    which: Which = "default",
+) -> list[Path]:
+    """A film that passes n samples on great circles and ends where it began; GIF and MP4 where `out` has no ending.
+
+    Raises:
+      UsageError: n < 2.
+    """
+    if n < 2:
+        raise UsageError(f"a walk needs --n of at least 2 samples to pass, got {n}")
+    key = jax.random.key(seed)
+    anchors = draw_latents(fold(key, "latents"), n, plan.method.latents, truncation)
+    z = closed_walk(np.asarray(anchors), n * FRAMES)
+    params, extras, _ = sampling.parameters(plan.method, state, which=which)
+    one = sampling.labels_for(plan.method, 1, fold(key, "labels"), label)  # a walk keeps to one class
+    labels = None if one is None else np.repeat(np.asarray(one), len(z))
+    x = sampling.generate(plan.method, params, extras, z, labels)
+    outs = [out] if out.suffix else [out.with_suffix(".gif"), out.with_suffix(".mp4")]
+    return [path for o in outs for path in write_samples(o, x, plan.spec, metadata(plan, state, seed, which))]

@@ -1,0 +1,16 @@
+"""What a user can mend. Everything else that is raised is a defect and keeps its traceback."""
+
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """A wrong word on the command line or in a config: exit status 2. The message is one line."""
+
+
+class RunError(ValueError):
+    """Right words, but the run cannot be done or go on: exit status 1. The message is one line."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not among the known ones."""
+    return UsageError(f"unknown {kind} {str(name)!r}; known: {', '.join(sorted(known))}")

@@ -1,0 +1,31 @@
+"""Which file of this room writes which kind of array. A new medium adds its line here."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from genjax_art.spec import ArraySpec
+
+MODULES: Mapping[str, str] = {"image": "genjax_art.media.image"}
+
+
+def _module(spec: ArraySpec) -> ModuleType:
+    if spec.kind not in MODULES:
+        raise ValueError(f"nothing here writes arrays of kind {spec.kind!r}; known: {', '.join(MODULES)}")
+    return importlib.import_module(MODULES[spec.kind])
+
+
+def write_samples(
+    out: Path, x: Float[np.ndarray, "n *shape"], spec: ArraySpec, metadata: Mapping[str, str]
+) -> list[Path]:
+    """Writes examples as the ending of `out` asks and returns the files; see the medium's own `write_samples`."""
+    return _module(spec).write_samples(out, x, spec, metadata)
+
+
+def sheet(x: Float[np.ndarray, "n *shape"], spec: ArraySpec) -> UInt8[np.ndarray, "h w c"]:
+    """All examples as one picture, for a log."""
+    return _module(spec).sheet(x, spec)

@@ -1,0 +1,85 @@
+"""Convolutional VAE for any spatial rank and extent: stride-2 convolutions down to 4-7 positions an axis, and back.
+
+The plain design of the VAE-DCGAN hybrids (Larsen et al. 2016, arXiv:1512.09300, table 1), with ReLU.
+"""
+
+from math import prod
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax_art.models.layers import Conv, ConvTranspose, coarsest, crop, one_hot, pyramid
+from genjax_art.spec import ArraySpec
+
+he = nn.initializers.he_normal()
+
+
+class Encoder(nn.Module):
+    latents: int
+    width: int
+    kernel: int
+    hidden: int
+    classes: int  # 0: unconditional
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
+    ) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
+        """mu and logvar of q(z|x)."""
+        del train
+        h = x
+        for level, stride in enumerate(pyramid(x.shape[1:-1], above=7)):
+            h = nn.relu(Conv(self.width * 2**level, self.kernel, stride, kernel_init=he)(h))
+        h = h.reshape(h.shape[0], -1)
+        if label is not None:
+            h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
+        h = nn.relu(nn.Dense(self.hidden)(h))
+        return nn.Dense(self.latents)(h), nn.Dense(self.latents)(h)
+
+
+class Decoder(nn.Module):
+    spec: ArraySpec
+    latents: int
+    width: int
+    kernel: int
+    hidden: int
+    classes: int
+
+    @nn.compact
+    def __call__(
+        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+    ) -> Float[Array, "b *shape"]:
+        """Raw outputs, which a likelihood reads."""
+        del train
+        strides = pyramid(self.spec.space, above=7)
+        base = coarsest(self.spec.space, strides)
+        widest = self.width * 2 ** max(0, len(strides) - 1)
+        h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes)], -1)
+        h = nn.relu(nn.Dense(self.hidden)(h))
+        h = nn.relu(nn.Dense(prod(base) * widest)(h)).reshape(-1, *base, widest)
+        for level in reversed(range(len(strides))):
+            features = self.width * 2 ** max(0, level - 1)
+            h = nn.relu(ConvTranspose(features, self.kernel, strides[level], kernel_init=he)(h))
+            h = crop(h, coarsest(self.spec.space, strides[:level]))
+        return Conv(self.spec.channels, 3)(h)
+
+
+def build(
+    spec: ArraySpec,
+    *,
+    latents: int = 32,
+    width: int = 32,
+    kernel: int = 4,
+    hidden: int = 256,
+    conditional: bool = False,
+) -> dict[str, nn.Module]:
+    """Encoder and decoder; `width` filters at the finest level, doubled at each halving; z [b, latents].
+
+    `hidden` is the width of the dense layer between the convolutions and z; `conditional` on the labels.
+    """
+    classes = len(spec.classes) if conditional else 0
+    return {
+        "encoder": Encoder(latents, width, kernel, hidden, classes),
+        "decoder": Decoder(spec, latents, width, kernel, hidden, classes),
+    }

@@ -1,0 +1,112 @@
+"""Shared blocks: convolutions of any spatial rank, batch statistics over all devices, conditioning."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax_art.models import convolution
+from genjax_art.shards import DEVICE_AXIS, device_axis_size
+from genjax_art.spec import ArraySpec
+
+Initializer = Callable[..., Array]
+dcgan_normal = nn.initializers.normal(0.02)  # arXiv:1511.06434, section 4
+
+
+class Conv(nn.Module):
+    """Convolution over all spatial axes, SAME padding. Parameters as in `nn.Conv`: kernel [*k, in / groups, out]."""
+
+    features: int
+    kernel: int = 3
+    stride: int | tuple[int, ...] = 1  # of all axes, or one per axis
+    groups: int = 1
+    bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space2 d"]:
+        rank = x.ndim - 2
+        shape = (*(self.kernel,) * rank, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = convolution.conv(x, kernel, _per_axis(self.stride, rank), "SAME", self.groups)
+        return _add_bias(self, y) if self.bias else y
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution over all spatial axes, SAME padding: the extents are multiplied by the stride.
+
+    Parameters as in `nn.ConvTranspose`: kernel [*k, in, out].
+    """
+
+    features: int
+    kernel: int = 4
+    stride: int | tuple[int, ...] = 2  # of all axes, or one per axis
+    bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space2 d"]:
+        rank = x.ndim - 2
+        kernel = self.param("kernel", self.kernel_init, (*(self.kernel,) * rank, x.shape[-1], self.features))
+        y = convolution.conv_transpose(x, kernel, _per_axis(self.stride, rank), "SAME")
+        return _add_bias(self, y) if self.bias else y
+
+
+def _per_axis(stride: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+    return (stride,) * rank if isinstance(stride, int) else stride
+
+
+def _add_bias(module: nn.Module, y: Float[Array, "b *space d"]) -> Float[Array, "b *space d"]:
+    bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],))
+    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (arXiv:1502.03167) with statistics of the global batch in every parallel mode."""
+
+    scale_init: Initializer = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space c"]:
+        axis = None if device_axis_size() is None else DEVICE_AXIS
+        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, scale_init=self.scale_init, axis_name=axis)
+        return norm(x)
+
+
+def one_hot(label: Int[Array, " b"], classes: int) -> Float[Array, "b classes"]:
+    """Rows of the identity; a label outside 0..classes-1 gives a row of zeros."""
+    return (label[:, None] == jnp.arange(classes)[None, :]).astype(jnp.float32)
+
+
+def pyramid(space: tuple[int, ...], above: int) -> tuple[tuple[int, ...], ...]:
+    """Strides per axis of each halving from `space` down, finest first.
+
+    An axis is halved (rounding up) as long as its extent is above `above`, so a long axis goes on when a short one
+    has stopped. A generator takes the strides in reverse.
+    """
+    strides = []
+    while any(n > above for n in space):
+        stride = tuple(2 if n > above else 1 for n in space)
+        strides.append(stride)
+        space = coarsest(space, (stride,))
+    return tuple(strides)
+
+
+def coarsest(space: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """The extents that are left of `space` below all `strides`."""
+    for stride in strides:
+        space = tuple(-(-n // s) for n, s in zip(space, stride, strict=True))
+    return space
+
+
+def crop(x: Float[Array, "b *space c"], space: tuple[int, ...]) -> Float[Array, "b *space2 c"]:
+    """The first `space` positions of each axis: an odd extent was covered by the even one above it."""
+    return x[(slice(None), *(slice(n) for n in space), slice(None))]
+
+
+def into_range(y: Float[Array, "b *shape"], spec: ArraySpec) -> Float[Array, "b *shape"]:
+    """tanh, scaled to the closed range of `spec`; points are unbounded and stay as they are."""
+    if spec.kind == "points":
+        return y
+    return spec.low + (spec.high - spec.low) * 0.5 * (1.0 + jnp.tanh(y))

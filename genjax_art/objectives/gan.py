@@ -1,0 +1,140 @@
+"""The adversarial game: discriminator, then generator against the new discriminator.
+
+D maximises E[log D(x)] + E[log(1 - D(G(z)))], G minimises E[log(1 - D(G(z)))] (`loss="minimax"`) or -E[log D(G(z))]
+(`"non_saturating"`), and so on for the other pairs of `losses/adversarial.py`. Goodfellow et al. 2014, algorithm 1
+(arXiv:1406.2661). The case study's training step shows the discriminator the raw noise; here it sees G(noise).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from genjax_art.errors import unknown
+from genjax_art.losses.adversarial import ADVERSARIAL
+from genjax_art.objectives.method import Method
+from genjax_art.shards import global_normal
+from genjax_art.spec import ArraySpec, Batch, Key, Params
+from genjax_art.train.step import Player, fold
+
+G, D = "generator", "discriminator"
+
+
+def build(
+    networks: Mapping[str, nn.Module],
+    spec: ArraySpec,
+    transforms: Mapping[str, optax.GradientTransformation],
+    *,
+    loss: str = "non_saturating",
+    discriminator_repeats: int = 1,
+    shared_latents: bool = True,
+) -> Method:
+    """The players `discriminator` and `generator`.
+
+    Args:
+      networks: `generator`(z, label, train) -> x, with fields `latents` and `classes` (0: unconditional), and
+        `discriminator`(x, label, train) -> {"logits": [b], ...}.
+      loss: a name in `ADVERSARIAL`.
+      discriminator_repeats: its updates per step, each on a fresh batch.
+      shared_latents: both updates see the fakes of the same latents, which are then computed once.
+
+    Metrics: D(x) and D(G(z)) as mean probabilities, beside the losses.
+
+    Raises:
+      UsageError: an unknown loss.
+    """
+    if loss not in ADVERSARIAL:
+        raise unknown("adversarial loss", loss, ADVERSARIAL)
+    game = ADVERSARIAL[loss]
+    generator, discriminator = networks[G], networks[D]
+    latents, classes = generator.latents, generator.classes
+
+    def label_of(batch: Batch) -> Array | None:
+        return batch["label"] if classes else None
+
+    def fakes(
+        params: Params, extras: Mapping[str, Any], batch: Batch, key: Key
+    ) -> tuple[Float[Array, "b *shape"], Mapping[str, Any]]:
+        z = global_normal(fold(key, "latents"), (batch["x"].shape[0], latents))
+        return apply(generator, params, extras, z, label_of(batch))
+
+    def discriminator_loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
+        fake, _ = fakes(others[G], extras[G], batch, key)
+        real, fake, own_extras = judge_both(discriminator, own, extras[D], batch["x"], fake, label_of(batch))
+        values = game.discriminator(real["logits"], fake["logits"])
+        metrics = {
+            "real_probability": jnp.mean(jax.nn.sigmoid(real["logits"])),
+            "fake_probability": jnp.mean(jax.nn.sigmoid(fake["logits"])),
+        }
+        return jnp.mean(values), (metrics, {**extras, D: own_extras})
+
+    def generator_loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
+        fake, own_extras = fakes(own, extras[G], batch, key)
+        label = label_of(batch)
+        if game.needs_real:
+            real, judged, _ = judge_both(discriminator, others[D], extras[D], batch["x"], fake, label)
+            values = game.generator(judged["logits"], real["logits"])
+        else:
+            judged, _ = apply(discriminator, others[D], extras[D], fake, label)
+            values = game.generator(judged["logits"], None)
+        metrics = {"fake_probability": jnp.mean(jax.nn.sigmoid(judged["logits"]))}
+        return jnp.mean(values), (metrics, {**extras, G: own_extras})
+
+    stream = "latents" if shared_latents else None
+    return Method(
+        players=(
+            Player(D, discriminator_loss, transforms[D], discriminator_repeats, stream),
+            Player(G, generator_loss, transforms[G], 1, stream),
+        ),
+        init=lambda key: init(networks, spec, key),
+        generate=lambda params, extras, z, label: generator.apply(
+            {"params": params, **extras}, z, label if classes else None, train=False
+        ),
+        sampled=G,
+        latents=latents,
+        classes=spec.classes if classes else (),
+    )
+
+
+def init(
+    networks: Mapping[str, nn.Module], spec: ArraySpec, key: Key
+) -> tuple[dict[str, Params], dict[str, Any]]:
+    """First parameters and extras (other Flax collections) of generator and discriminator."""
+    generator = networks[G]
+    label = jnp.zeros((2,), jnp.int32) if generator.classes else None
+    examples = {G: jnp.zeros((2, generator.latents)), D: jnp.zeros((2, *spec.shape))}
+    params, extras = {}, {}
+    for name, x in examples.items():
+        variables = dict(networks[name].init(fold(key, name), x, label))
+        params[name] = variables.pop("params")
+        extras[name] = variables
+    return params, extras
+
+
+def apply(
+    network: nn.Module, params: Params, extras: Mapping[str, Any], x: Array, label: Array | None
+) -> tuple[Any, Mapping[str, Any]]:
+    """The network's output in training mode, and its new extras."""
+    return network.apply({"params": params, **extras}, x, label, train=True, mutable=list(extras))
+
+
+def judge_both(
+    discriminator: nn.Module, params: Params, extras: Mapping[str, Any], real: Array, fake: Array, label: Array | None
+) -> tuple[Mapping[str, Array], Mapping[str, Array], Mapping[str, Any]]:
+    """The discriminator's outputs for reals and fakes, and its new extras.
+
+    One call for both where it has no batch statistics: half the calls, twice the size. With statistics each kind
+    is normalised by its own, as in DCGAN practice.
+    """
+    if extras:
+        real_out, extras = apply(discriminator, params, extras, real, label)
+        fake_out, extras = apply(discriminator, params, extras, fake, label)
+        return real_out, fake_out, extras
+    both = None if label is None else jnp.concatenate([label, label])
+    out, extras = apply(discriminator, params, extras, jnp.concatenate([real, fake]), both)
+    n = real.shape[0]
+    return {k: v[:n] for k, v in out.items()}, {k: v[n:] for k, v in out.items()}, extras

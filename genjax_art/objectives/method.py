@@ -1,0 +1,42 @@
+"""What an objective makes of networks and losses: players, their first parameters, and a sampler."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax_art.spec import Key, Params
+from genjax_art.train.step import Player
+
+# generate(params, extras, z, label) -> x in the spec's range; params and extras are those of `Method.sampled`
+Generate = Callable[[Params, Mapping[str, Any], Array, Array | None], Array]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A training method, ready for `make_step(method.players)` and `create_state(method.players, *method.init(key))`."""
+
+    players: tuple[Player, ...]
+    init: Callable[[Key], tuple[Mapping[str, Params], Mapping[str, Any]]]  # parameters and extras per player
+    generate: Generate
+    sampled: str  # the player that samples, whose moving average is used where there is one
+    latents: int  # z is [b, latents], standard normal
+    classes: tuple[str, ...] = ()  # of a conditional method; empty otherwise
+
+
+def draw_latents(
+    key: Key, n: int, latents: int, truncation: float | None = None
+) -> Float[Array, "n latents"]:
+    """Standard normal latents; with `truncation` t > 0 conditioned on [-t, t] (BigGAN, arXiv:1809.11096, section 3.1)."""
+    if truncation is None:
+        return jax.random.normal(key, (n, latents))
+    return jax.random.truncated_normal(key, -truncation, truncation, (n, latents))
+
+
+def draw_labels(key: Key, n: int, classes: int) -> Int[Array, " n"]:
+    """Labels in equal numbers as far as n allows, in random order."""
+    return jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32) % classes)
+

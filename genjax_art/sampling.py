@@ -1,0 +1,102 @@
+"""Drawing from a trained method: which parameters, which latents, in pieces that fit the memory."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from genjax_art.errors import RunError, UsageError, unknown
+from genjax_art.objectives.method import Method, draw_labels, draw_latents
+from genjax_art.spec import Key, Params
+from genjax_art.train.state import TrainState
+from genjax_art.train.step import fold
+
+CHUNK = 250  # examples generated in one call
+
+
+def parameters(
+    method: Method, state: TrainState, which: Literal["raw", "ema", "default"] = "default"
+) -> tuple[Params, Mapping[str, Any], str]:
+    """The parameters that sample, their extras, and whether they are "ema" or "raw".
+
+    By default the moving average where there is one.
+
+    Raises:
+      RunError: "ema" of a run without.
+    """
+    name = method.sampled
+    if which == "ema" and name not in state.ema:
+        raise RunError(f"this run keeps no moving average of {name}; leave --ema out, or train with --ema-half-life")
+    average = name in state.ema and which != "raw"
+    return (state.ema if average else state.params)[name], state.extras[name], "ema" if average else "raw"
+
+
+def labels_for(method: Method, n: int, key: Key, label: str | None = None) -> Array | None:
+    """n labels: all of the class named `label`, or all classes in turn; None for an unconditional method.
+
+    Raises:
+      RunError: a label for an unconditional method.
+      UsageError: an unknown label.
+    """
+    if not method.classes:
+        if label is not None:
+            raise RunError(f"label {label!r} asked of a run that is not conditional; train with --model.conditional")
+        return None
+    if label is None:
+        return draw_labels(key, n, len(method.classes))
+    if label not in method.classes:
+        raise unknown("label", label, method.classes)
+    return np.full(n, method.classes.index(label), np.int32)
+
+
+def generate(method: Method, params: Params, extras: Mapping[str, Any], z: Any, labels: Any) -> np.ndarray:
+    """Examples [n, *shape] in the spec's range for latents z [n, latents], `CHUNK` at a time.
+
+    The last piece is filled up, so that all have one shape and are compiled once.
+    """
+    n, size = len(z), min(CHUNK, len(z))
+    step = jax.jit(method.generate)  # jit remembers the function, so a method is compiled once
+    pieces = []
+    for start in range(0, n, size):
+        rows = np.arange(start, start + size) % n
+        pieces.append(np.asarray(step(params, extras, z[rows], None if labels is None else labels[rows])))
+    return np.concatenate(pieces)[:n]
+
+
+def sample(
+    method: Method,
+    state: TrainState,
+    *,
+    n: int,
+    seed: int,
+    label: str | None = None,
+    truncation: float | None = None,
+    which: Literal["raw", "ema", "default"] = "default",
+) -> np.ndarray:
+    """n examples [n, *shape]: a pure function of the state and the arguments.
+
+    Raises:
+      UsageError: n < 1, truncation <= 0 or an unknown label.
+      RunError: a label for an unconditional method.
+    """
+    if n < 1:
+        raise UsageError(f"--n must be at least 1, got {n}")
+    if truncation is not None and truncation <= 0:
+        raise UsageError(f"--truncation must be positive, got {truncation}")
+    key = jax.random.key(seed)
+    z = draw_latents(fold(key, "latents"), n, method.latents, truncation)
+    params, extras, _ = parameters(method, state, which)
+    return generate(method, params, extras, z, labels_for(method, n, fold(key, "labels"), label))
+
+
+def parameter_hash(params: Params) -> str:
+    """12 hexadecimal digits of a SHA-256 over all names, shapes and bytes of `params`."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,85 @@
+"""Orbax checkpoints of a `TrainState`: asynchronous, the latest N and the best N kept, readable in every mode.
+
+What is written is the plain tree without any device axis, so a checkpoint of a pmap run restores under a mesh,
+on one device or in NumPy.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from genjax_art.errors import RunError
+from genjax_art.train.state import TrainState
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports each save in several lines
+
+
+class Checkpoints:
+    """The `checkpoints` folder of a run. Close it (or use it in a `with`) before the process ends.
+
+    `score` is the name of the metric by which the best are kept (lower is better).
+    """
+
+    def __init__(self, folder: Path, *, keep_latest: int = 2, keep_best: int = 1, score: str = "score"):
+        import orbax.checkpoint as ocp
+
+        policies = ocp.checkpoint_managers.preservation_policy
+        keep = [policies.LatestN(keep_latest)]
+        if keep_best:
+            keep.append(policies.BestN(get_metric_fn=lambda m: m[score], reverse=True, n=keep_best))
+        # AnyPreservationPolicy: a manager with `best_fn` alone throws the latest step away
+        options = ocp.CheckpointManagerOptions(preservation_policy=policies.AnyPreservationPolicy(keep))
+        self._ocp = ocp
+        self._score = score
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
+
+    def save(self, step: int, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Starts writing `state`; returns when it has been copied from the devices."""
+        tree = jax.tree.map(np.asarray, _plain(state))
+        self._manager.save(step, args=self._ocp.args.StandardSave(tree), metrics=dict(metrics))
+
+    def wait(self) -> None:
+        self._manager.wait_until_finished()
+
+    def steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def restore(self, state_like: TrainState, step: int | None = None) -> TrainState:
+        """The state at `step` (default: the latest), as NumPy arrays in the structure of `state_like`.
+
+        Raises:
+          RunError: no such checkpoint, one that is damaged, or one of another model.
+        """
+        steps = self.steps()
+        folder = self._manager.directory
+        if not steps:
+            raise RunError(f"no checkpoint under {folder}; train first, or longer than to the first save")
+        step = steps[-1] if step is None else step
+        if step not in steps:
+            raise RunError(f"no checkpoint of step {step} under {folder}; there are: {', '.join(map(str, steps))}")
+        like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _plain(state_like))
+        try:
+            tree = self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
+        except (ValueError, KeyError, OSError) as error:
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise RunError(f"checkpoint {folder}/{step} cannot be read for this model: {reason}") from error
+        return TrainState(**tree)
+
+    def best_step(self) -> int | None:
+        """The step with the lowest score, if any was scored."""
+        step = self._manager.best_step()
+        return self.steps()[-1] if step is None and self.steps() else step
+
+
+def _plain(state: TrainState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in state.__dataclass_fields__}

@@ -1,0 +1,85 @@
+"""Optax optimizers and schedules by name, and the decay of a parameter average by half-life."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+
+def constant(peak: float, steps: int, *, warmup_steps: int = 0) -> optax.Schedule:
+    """`peak` throughout, after a linear warm-up from 0 over `warmup_steps`."""
+    del steps
+    return _warm_up(optax.constant_schedule(peak), peak, warmup_steps)
+
+
+def cosine(peak: float, steps: int, *, warmup_steps: int = 0, final: float = 0.0) -> optax.Schedule:
+    """Half a cosine from `peak` to `final * peak` at the end of the run (SGDR, arXiv:1608.03983, eq. 5)."""
+    return _warm_up(optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps), alpha=final), peak, warmup_steps)
+
+
+def linear(
+    peak: float, steps: int, *, warmup_steps: int = 0, start: float = 0.0, final: float = 0.0
+) -> optax.Schedule:
+    """`peak` until the fraction `start` of the run, then a straight line to `final * peak` at its end."""
+    begin = int(start * steps)
+    decay = optax.linear_schedule(peak, final * peak, max(1, steps - begin), max(0, begin - warmup_steps))
+    return _warm_up(decay, peak, warmup_steps)
+
+
+def _warm_up(schedule: optax.Schedule, peak: float, steps: int) -> optax.Schedule:
+    return schedule if steps == 0 else optax.join_schedules([optax.linear_schedule(0.0, peak, steps), schedule], [steps])
+
+
+SCHEDULES: Mapping[str, Callable[..., optax.Schedule]] = MappingProxyType(
+    {"constant": constant, "cosine": cosine, "linear": linear}
+)
+
+
+def adam(
+    learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.5, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    """Adam (arXiv:1412.6980). b1 = 0.5 is the custom of GANs since DCGAN (arXiv:1511.06434, section 4)."""
+    return optax.adam(learning_rate, b1, b2, eps)
+
+
+def adamw(
+    learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.9, b2: float = 0.999, weight_decay: float = 1e-4
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay (arXiv:1711.05101)."""
+    return optax.adamw(learning_rate, b1, b2, weight_decay=weight_decay)
+
+
+def rmsprop(learning_rate: optax.ScalarOrSchedule, *, decay: float = 0.99) -> optax.GradientTransformation:
+    """RMSProp, the optimizer of the WGAN paper (arXiv:1701.07875, algorithm 1)."""
+    return optax.rmsprop(learning_rate, decay)
+
+
+def sgd(learning_rate: optax.ScalarOrSchedule, *, momentum: float = 0.0) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum."""
+    return optax.sgd(learning_rate, momentum)
+
+
+OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = MappingProxyType(
+    {"adam": adam, "adamw": adamw, "rmsprop": rmsprop, "sgd": sgd}
+)
+
+
+def clipped(tx: optax.GradientTransformation, norm: float | None) -> optax.GradientTransformation:
+    """`tx` on gradients whose global norm is at most `norm`; `tx` itself for None."""
+    return tx if norm is None else optax.chain(optax.clip_by_global_norm(norm), tx)
+
+
+def half_life(images: float, batch_size: int) -> Callable[[Int[Array, ""]], Float[Array, ""]]:
+    """Decay per step of an average with a half-life in images, warmed up.
+
+    In the first steps the half-life is at most a twentieth of the images seen (EDM, arXiv:2206.00364, appendix
+    F.2, with its ramp-up ratio of 0.05), so that the random initial parameters are forgotten at once.
+    """
+
+    def decay(step: Int[Array, ""]) -> Float[Array, ""]:
+        seen = (step.astype(jnp.float32) + 1.0) * batch_size
+        return jnp.exp2(-batch_size / jnp.minimum(images, 0.05 * seen))
+
+    return decay

@@ -1,0 +1,117 @@
+"""One training step for every method: a fold over an ordered tuple of players.
+
+A VAE is one player. A GAN is two: the discriminator, then the generator against the *new* discriminator.
+The step knows nothing of devices, files, configs or clocks; `compile_step` decides where it runs.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from genjax_art.shards import global_mean
+from genjax_art.spec import Batch, Key, Params
+from genjax_art.train.state import TrainState
+
+Metrics = Mapping[str, Float[Array, ""]]
+Decay = Callable[[Int[Array, ""]], Float[Array, ""]]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+# loss(own, others, extras, batch, key) -> (scalar, (metrics, new extras)). It is differentiated in `own`;
+# `others` has no entry for the player itself, so that looking oneself up there fails instead of giving a
+# silent zero gradient.
+Loss = Callable[
+    [Params, Mapping[str, Params], Mapping[str, Any], Batch, Key],
+    tuple[Float[Array, ""], tuple[Metrics, Mapping[str, Any]]],
+]
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who owns which parameters, what it minimises, how it moves, and how often a step.
+
+    `stream` names the player's random numbers (its own name by default). Two players with the same stream draw
+    the same numbers; a generator's forward pass on shared latents is then computed once for both.
+    """
+
+    name: str
+    loss: Loss
+    tx: optax.GradientTransformation
+    repeats: int = 1
+    stream: str | None = None
+
+
+def fold(key: Key, purpose: str) -> Key:
+    """A key for one purpose, named by a word (stable across processes and Python versions)."""
+    return jax.random.fold_in(key, zlib.crc32(purpose.encode()))
+
+
+def batches_per_step(players: Sequence[Player]) -> int:
+    """How many batches of fresh data a step wants: its batch must have that many times the rows."""
+    return max(player.repeats for player in players)
+
+
+def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | None = None) -> Step:
+    """The pure function `step(state, batch) -> (state, metrics)`.
+
+    Args:
+      players: in the order of their updates. A player with `repeats=k` is updated k times, each time on fresh
+        rows: repeat r takes rows r, r+m, r+2m ... of the batch, m being the largest `repeats`.
+      ema: per player the decay of the moving average of its parameters, a number or a function of the step.
+
+    Metrics are means over the global batch: `<player>/loss`, `<player>/grad_norm`, `<player>/update_norm` and what
+    the losses report, as `<player>/<name>`; of the last repeat where there are several.
+
+    Raises:
+      ValueError: no players, or two of one name.
+    """
+    players = tuple(players)
+    names = [player.name for player in players]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"players need distinct names, at least one; got: {', '.join(names) or 'none'}")
+    rows = batches_per_step(players)
+    ema = dict(ema or {})
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+        metrics: dict[str, Array] = {}
+        for player in players:
+            for repeat in range(player.repeats):
+                stream = jax.random.fold_in(fold(key, player.stream or player.name), repeat)
+                part = batch if rows == 1 else {name: x[repeat::rows] for name, x in batch.items()}
+                state, own_metrics = _update(player, state, part, stream)
+            metrics |= {f"{player.name}/{name}": value for name, value in own_metrics.items()}
+        averages = {
+            name: _average(state.ema[name], state.params[name], decay, state.step) for name, decay in ema.items()
+        }
+        return state.replace(step=state.step + 1, ema=averages), metrics
+
+    return step
+
+
+def _update(player: Player, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
+    """One update of one player."""
+    name = player.name
+    own = state.params[name]
+    others = {other: params for other, params in state.params.items() if other != name}
+    gradient = jax.value_and_grad(player.loss, has_aux=True)
+    (loss, (metrics, extras)), grads = gradient(own, others, state.extras, batch, key)
+    loss, metrics, grads = jax.tree.map(global_mean, (loss, dict(metrics), grads))
+    updates, opt_state = player.tx.update(grads, state.opt_state[name], own)
+    state = state.replace(
+        params={**state.params, name: optax.apply_updates(own, updates)},
+        opt_state={**state.opt_state, name: opt_state},
+        extras=extras,
+    )
+    norms = {"grad_norm": optax.global_norm(grads), "update_norm": optax.global_norm(updates)}
+    return state, {"loss": loss, **norms, **metrics}
+
+
+def _average(average: Params, params: Params, decay: float | Decay, step: Int[Array, ""]) -> Params:
+    d = decay(step) if callable(decay) else jnp.asarray(decay, jnp.float32)
+    return jax.tree.map(lambda a, p: a + (1 - d).astype(a.dtype) * (p - a), average, params)

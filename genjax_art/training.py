@@ -1,0 +1,165 @@
+"""A whole training run in a folder: state, loop, logs, pictures, scores, checkpoints, interruption, resumption."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from genjax_art import runs, sampling
+from genjax_art.build import Plan
+from genjax_art.data.arrays import Source
+from genjax_art.data.batches import batches, to_range
+from genjax_art.media.writers import sheet, write_samples
+from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
+from genjax_art.objectives.method import draw_latents
+from genjax_art.train.checkpoint import Checkpoints
+from genjax_art.train.compile import How, compile_step, default_how
+from genjax_art.train.loop import Hook, train
+from genjax_art.train.state import TrainState, create_state, state_shapes
+from genjax_art.train.step import batches_per_step, fold, make_step
+
+PICTURES = 64  # in a sample grid
+SCORED = 1000  # samples and data compared by the score
+SCORE = "sliced_wasserstein"
+
+
+def initial_state(plan: Plan) -> TrainState:
+    """The state before step 1, a pure function of the plan; compiled as a whole, which is quicker than piecewise."""
+
+    def init(seed: jax.Array) -> TrainState:
+        params, extras = plan.method.init(fold(jax.random.key(seed), "init"))
+        return create_state(plan.method.players, params, extras, seed=seed, ema=plan.ema)
+
+    return jax.jit(init)(np.int32(plan.seed))
+
+
+def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, resume: bool = False) -> int:
+    """Trains in `folder`; returns 0, or 128 + the number of the signal that ended it early (after a checkpoint).
+
+    Raises:
+      RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
+    """
+    runs.check_folder(folder, plan.steps, resume=resume)
+    compiled = compile_step(make_step(plan.method.players, ema=plan.ema), how or default_how())
+    rows = plan.batch_size * batches_per_step(plan.method.players)
+    from genjax_art.train.curves import draw_curves
+    from genjax_art.train.logs import read_metrics, run_log
+
+    with ExitStack() as stack:
+        caught = stack.enter_context(_signals())
+        runs.write_config(folder, plan.config)
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                folder / runs.CHECKPOINTS, keep_latest=plan.keep_latest, keep_best=plan.keep_best, score=SCORE
+            )
+        )
+        state = checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema)) if resume else initial_state(plan)
+        start = int(state.step)
+        log = stack.enter_context(
+            run_log(folder, total_steps=plan.steps, batch_size=rows, start_step=start)
+        )
+        score = _scorer(plan, source)
+        draw = _drawer(plan, folder)
+
+        def on_log(step: int, metrics: Mapping[str, float]) -> None:
+            log.scalars(step, metrics)
+            log.progress(step, metrics)
+
+        def on_sample(step: int, state: TrainState) -> None:
+            log.image(step, "samples", draw(step, state))
+
+        def on_save(step: int, state: TrainState) -> None:
+            checkpoints.save(step, state, {SCORE: score(state)})
+
+        began = time.monotonic()
+        stream = batches(
+            source,
+            batch_size=rows,
+            seed=plan.seed,
+            start=start,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        stack.callback(stream.close)
+        state = train(
+            compiled,
+            compiled.put_state(state),
+            stream,
+            steps=plan.steps,
+            log=on_log,
+            log_every=plan.log_every,
+            hooks=[Hook(plan.sample_every, on_sample), Hook(plan.save_every, on_save)],
+            stop=lambda: bool(caught),
+        )
+        seconds = time.monotonic() - began
+    draw_curves(read_metrics(folder / "metrics.jsonl"), folder / runs.CURVES)
+    done = int(state.step)
+    print(
+        f"{folder}: {'stopped' if caught else 'trained'} at step {done} of {plan.steps} "
+        f"({seconds:.0f} s for {done - start} steps); checkpoints, samples, curves.png, metrics.jsonl. "
+        + (f"Go on: python train.py --resume --run-dir {folder}" if caught else f"Sample: python sample.py {folder}")
+    )
+    return 128 + caught[0] if caught else 0
+
+
+def _scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
+    """Sliced Wasserstein distance of samples to data, both fixed, so that checkpoints of a run can be ranked."""
+    n = min(SCORED, len(source))
+    rows = np.random.default_rng(plan.seed).permutation(len(source))[:n]
+    distance = jax.jit(sliced_wasserstein)
+
+    def score(state: TrainState) -> float:
+        x = sampling.sample(plan.method, _host(state), n=n, seed=plan.seed)
+        real = to_range(source.take(rows)["x"], plan.spec)
+        return float(distance(x, real, jax.random.key(plan.seed)))
+
+    return score
+
+
+def _drawer(plan: Plan, folder: Path) -> Callable[[int, TrainState], np.ndarray]:
+    """Writes the pictures of fixed latents after a step and returns them as one sheet."""
+    key = jax.random.key(plan.seed)
+    z = draw_latents(fold(key, "pictures"), PICTURES, plan.method.latents)
+    classes = len(plan.method.classes)
+    labels = np.arange(PICTURES, dtype=np.int32) % classes if classes else None
+
+    def draw(step: int, state: TrainState) -> np.ndarray:
+        params, extras, which = sampling.parameters(plan.method, _host(state))
+        x = sampling.generate(plan.method, params, extras, z, labels)
+        path = folder / runs.SAMPLES / f"step_{step:07d}.png"
+        write_samples(path, x, plan.spec, {"step": str(step), "seed": str(plan.seed), "parameters": which})
+        return sheet(x, plan.spec)
+
+    return draw
+
+
+def _host(state: TrainState) -> TrainState:
+    """The parts that sample, off the devices: generation then runs the same whatever the parallel mode."""
+    return state.replace(
+        params=jax.device_get(state.params), ema=jax.device_get(state.ema), extras=jax.device_get(state.extras), opt_state={}
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects the first Ctrl-C or SIGTERM; a second one does what it always did."""
+    caught: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: Any) -> None:
+        del frame
+        caught.append(number)
+        signal.signal(number, before[number])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

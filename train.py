@@ -1,0 +1,41 @@
+"""Train a preset into a run folder.
+
+    python train.py                          # the default, dcgan-small: real digits in about three minutes
+    python train.py conv-vae --steps 2000    # another preset, with an option; --help shows all
+    python train.py --resume --run-dir runs/dcgan-small --steps 8000
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genjax_art import cli
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or with the next free number where that is a finished run."""
+    from genjax_art.runs import is_finished
+
+    folder, number = Path("runs") / name, 1
+    while is_finished(folder):
+        number += 1
+        folder = Path("runs") / f"{name}-{number}"
+    return folder
+
+
+def train(arguments: Sequence[str]) -> int:
+    command = cli.parse_train(arguments)
+    from genjax_art.build import build_plan, build_source
+    from genjax_art.runs import check_folder
+    from genjax_art.train.compile import prepare_process
+    from genjax_art.training import run
+
+    prepare_process()
+    folder = command.run_dir or free_folder(command.experiment.name)
+    check_folder(folder, command.experiment.steps, resume=command.resume)
+    source = build_source(command.experiment)
+    plan = build_plan(command.experiment, source.spec)
+    return run(plan, source, folder, how=command.parallel, resume=command.resume)
+
+
+if __name__ == "__main__":
+    cli.main(train)
