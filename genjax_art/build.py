@@ -50,7 +50,11 @@ class Plan:
 
 def names(package: Any) -> list[str]:
     """Names of the files in a room that have something to build, as they are written in a config."""
-    return [module.name for module in pkgutil.iter_modules(package.__path__) if "build" in _source(package, module.name)]
+    return [
+        module.name
+        for module in pkgutil.iter_modules(package.__path__)
+        if "build" in _source(package, module.name)
+    ]
 
 
 def _source(package: Any, name: str) -> str:
@@ -129,7 +133,11 @@ def _complete(kind: str, component: Component) -> Component:
     for option, value in component.options.items():
         if option not in defaults:
             raise unknown(f"option of {kind} {component.name}", option, defaults)
-        choices = typing.get_args(hints.get(option)) if typing.get_origin(hints.get(option)) is typing.Literal else ()
+        choices = (
+            typing.get_args(hints.get(option))
+            if typing.get_origin(hints.get(option)) is typing.Literal
+            else ()
+        )
         if choices and value not in choices:
             raise unknown(f"{option} of {kind} {component.name}", value, map(str, choices))
     return Component(component.name, {**defaults, **component.options})
@@ -159,7 +167,9 @@ def build_method(experiment: Experiment, spec: ArraySpec) -> Method:
     """
     experiment = complete(experiment)
     if experiment.model.options.get("conditional") and not spec.classes:
-        raise RunError(f"a conditional model needs labels, and {experiment.data.name} has none: use --model.no-conditional")
+        raise RunError(
+            f"a conditional model needs labels, and {experiment.data.name} has none: use --model.no-conditional"
+        )
     networks = _builder("model", experiment.model.name)(spec, **experiment.model.options)
     transforms = {name: build_transform(o, experiment.steps) for name, o in experiment.optimizers.items()}
     build = _builder("objective", experiment.objective.name)
@@ -188,8 +198,16 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
       UsageError: besides those of `build_method`, sizes that make no sense.
     """
     experiment = complete(experiment)
-    for field, least in {"steps": 1, "batch_size": 1, "seed": 0, "log_every": 1, "sample_every": 0, "save_every": 1,
-                         "keep_latest": 1, "keep_best": 0}.items():
+    for field, least in {
+        "steps": 1,
+        "batch_size": 1,
+        "seed": 0,
+        "log_every": 1,
+        "sample_every": 0,
+        "save_every": 1,
+        "keep_latest": 1,
+        "keep_best": 0,
+    }.items():
         if (value := getattr(experiment, field)) < least:
             raise UsageError(f"--{field.replace('_', '-')} must be at least {least}, got {value}")
     method = build_method(experiment, spec)
@@ -201,7 +219,10 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
         config={**to_json(experiment), "spec": dataclasses.asdict(spec)},
         method=method,
         spec=spec,
-        ema={name: half_life(images, experiment.batch_size) for name, images in experiment.ema_half_life.items()},
+        ema={
+            name: half_life(images, experiment.batch_size)
+            for name, images in experiment.ema_half_life.items()
+        },
         batch_size=experiment.batch_size,
         steps=experiment.steps,
         seed=experiment.seed,

@@ -16,7 +16,14 @@ from genjax_art.config import Component, Experiment, from_json
 from genjax_art.errors import RunError, UsageError
 
 T = TypeVar("T")
-LENGTHS = {"steps", "log_every", "sample_every", "save_every", "keep_latest", "keep_best"}  # may change on --resume
+LENGTHS = {
+    "steps",
+    "log_every",
+    "sample_every",
+    "save_every",
+    "keep_latest",
+    "keep_best",
+}  # may change on --resume
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,9 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     folder = _value(arguments, "--run-dir")
     saved = _saved(Path(folder)) if "--resume" in arguments and folder else None
     if saved is not None and name is not None and name != saved.name and not name.endswith(".py"):
-        raise UsageError(f"{folder} is a run of {saved.name}, not of {name}; leave the preset out to resume it")
+        raise UsageError(
+            f"{folder} is a run of {saved.name}, not of {name}; leave the preset out to resume it"
+        )
     base = saved or load_preset(name or DEFAULT_PRESET)
     base = complete(_renamed(base, arguments))
     command = _parse(TrainCommand, arguments, TrainCommand(base), "train.py [PRESET]", _train_help())
@@ -106,7 +115,9 @@ def _train_help() -> str:
     )
 
 
-def _parse(kind: type[T], arguments: Sequence[str], default: T | None, prog: str, description: str | None) -> T:
+def _parse(
+    kind: type[T], arguments: Sequence[str], default: T | None, prog: str, description: str | None
+) -> T:
     options: dict[str, Any] = {} if default is None else {"default": default}
     return tyro.cli(kind, args=list(arguments), prog=prog, description=description, **options)
 

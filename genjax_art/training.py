@@ -25,7 +25,6 @@ from genjax_art.train.step import batches_per_step, fold, make_step
 
 PICTURES = 64  # in a sample grid
 SCORED = 1000  # samples and data compared by the score
-SCORE = "sliced_wasserstein"
 
 
 def initial_state(plan: Plan) -> TrainState:
@@ -54,15 +53,15 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         caught = stack.enter_context(_signals())
         runs.write_config(folder, plan.config)
         checkpoints = stack.enter_context(
-            Checkpoints(
-                folder / runs.CHECKPOINTS, keep_latest=plan.keep_latest, keep_best=plan.keep_best, score=SCORE
-            )
+            Checkpoints(folder / runs.CHECKPOINTS, keep_latest=plan.keep_latest, keep_best=plan.keep_best)
         )
-        state = checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema)) if resume else initial_state(plan)
+        state = (
+            checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema))
+            if resume
+            else initial_state(plan)
+        )
         start = int(state.step)
-        log = stack.enter_context(
-            run_log(folder, total_steps=plan.steps, batch_size=rows, start_step=start)
-        )
+        log = stack.enter_context(run_log(folder, total_steps=plan.steps, batch_size=rows, start_step=start))
         score = _scorer(plan, source)
         draw = _drawer(plan, folder)
 
@@ -74,7 +73,11 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             log.image(step, "samples", draw(step, state))
 
         def on_save(step: int, state: TrainState) -> None:
-            checkpoints.save(step, state, {SCORE: score(state)})
+            checkpoints.save(step, state, score(state))
+
+        def stop(step: int) -> bool:
+            log.progress(step)
+            return bool(caught)
 
         began = time.monotonic()
         stream = batches(
@@ -94,7 +97,7 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             log=on_log,
             log_every=plan.log_every,
             hooks=[Hook(plan.sample_every, on_sample), Hook(plan.save_every, on_save)],
-            stop=lambda: bool(caught),
+            stop=stop,
         )
         seconds = time.monotonic() - began
     draw_curves(read_metrics(folder / "metrics.jsonl"), folder / runs.CURVES)
@@ -102,7 +105,11 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     print(
         f"{folder}: {'stopped' if caught else 'trained'} at step {done} of {plan.steps} "
         f"({seconds:.0f} s for {done - start} steps); checkpoints, samples, curves.png, metrics.jsonl. "
-        + (f"Go on: python train.py --resume --run-dir {folder}" if caught else f"Sample: python sample.py {folder}")
+        + (
+            f"Go on: python train.py --resume --run-dir {folder}"
+            if caught
+            else f"Sample: python sample.py {folder}"
+        )
     )
     return 128 + caught[0] if caught else 0
 
@@ -141,7 +148,10 @@ def _drawer(plan: Plan, folder: Path) -> Callable[[int, TrainState], np.ndarray]
 def _host(state: TrainState) -> TrainState:
     """The parts that sample, off the devices: generation then runs the same whatever the parallel mode."""
     return state.replace(
-        params=jax.device_get(state.params), ema=jax.device_get(state.ema), extras=jax.device_get(state.extras), opt_state={}
+        params=jax.device_get(state.params),
+        ema=jax.device_get(state.ema),
+        extras=jax.device_get(state.extras),
+        opt_state={},
     )
 
 

@@ -123,7 +123,12 @@ def apply(
 
 
 def judge_both(
-    discriminator: nn.Module, params: Params, extras: Mapping[str, Any], real: Array, fake: Array, label: Array | None
+    discriminator: nn.Module,
+    params: Params,
+    extras: Mapping[str, Any],
+    real: Array,
+    fake: Array,
+    label: Array | None,
 ) -> tuple[Mapping[str, Array], Mapping[str, Array], Mapping[str, Any]]:
     """The discriminator's outputs for reals and fakes, and its new extras.
 

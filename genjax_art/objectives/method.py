@@ -39,4 +39,3 @@ def draw_latents(
 def draw_labels(key: Key, n: int, classes: int) -> Int[Array, " n"]:
     """Labels in equal numbers as far as n allows, in random order."""
     return jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32) % classes)
-

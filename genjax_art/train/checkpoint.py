@@ -15,26 +15,32 @@ import numpy as np
 from genjax_art.errors import RunError
 from genjax_art.train.state import TrainState
 
+SCORE = "score"
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports each save in several lines
 
 
 class Checkpoints:
-    """The `checkpoints` folder of a run. Close it (or use it in a `with`) before the process ends.
+    """The `checkpoints` folder of a run. Use it in a `with`: leaving it waits for what is still being written.
 
-    `score` is the name of the metric by which the best are kept (lower is better).
+    Kept are the `keep_latest` newest and the `keep_best` with the lowest score.
     """
 
-    def __init__(self, folder: Path, *, keep_latest: int = 2, keep_best: int = 1, score: str = "score"):
+    def __init__(self, folder: Path, *, keep_latest: int = 2, keep_best: int = 1):
         import orbax.checkpoint as ocp
 
         policies = ocp.checkpoint_managers.preservation_policy
-        keep = [policies.LatestN(keep_latest)]
-        if keep_best:
-            keep.append(policies.BestN(get_metric_fn=lambda m: m[score], reverse=True, n=keep_best))
-        # AnyPreservationPolicy: a manager with `best_fn` alone throws the latest step away
-        options = ocp.CheckpointManagerOptions(preservation_policy=policies.AnyPreservationPolicy(keep))
+        options = ocp.CheckpointManagerOptions(
+            # a policy of our own: with `best_fn` alone the manager throws the latest step away
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(keep_latest),
+                    policies.BestN(get_metric_fn=_score, reverse=True, n=keep_best),
+                ]
+            ),
+            best_fn=_score,  # else the manager writes no metrics
+            best_mode="min",
+        )
         self._ocp = ocp
-        self._score = score
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def __enter__(self) -> "Checkpoints":
@@ -43,12 +49,15 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         self._manager.close()
 
-    def save(self, step: int, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Starts writing `state`; returns when it has been copied from the devices."""
-        tree = jax.tree.map(np.asarray, _plain(state))
-        self._manager.save(step, args=self._ocp.args.StandardSave(tree), metrics=dict(metrics))
+    def save(self, step: int, state: TrainState, score: float) -> None:
+        """Starts writing `state`; returns when it has been copied from the devices, which may then reuse it."""
+        tree = jax.tree.map(
+            np.array, _plain(state)
+        )  # a copy: on CPU np.asarray may share memory with the state
+        self._manager.save(step, args=self._ocp.args.StandardSave(tree), metrics={SCORE: score})
 
     def wait(self) -> None:
+        """Returns when everything is on disk."""
         self._manager.wait_until_finished()
 
     def steps(self) -> list[int]:
@@ -66,7 +75,9 @@ class Checkpoints:
             raise RunError(f"no checkpoint under {folder}; train first, or longer than to the first save")
         step = steps[-1] if step is None else step
         if step not in steps:
-            raise RunError(f"no checkpoint of step {step} under {folder}; there are: {', '.join(map(str, steps))}")
+            raise RunError(
+                f"no checkpoint of step {step} under {folder}; there are: {', '.join(map(str, steps))}"
+            )
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _plain(state_like))
         try:
             tree = self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
@@ -77,8 +88,11 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The step with the lowest score, if any was scored."""
-        step = self._manager.best_step()
-        return self.steps()[-1] if step is None and self.steps() else step
+        return self._manager.best_step()
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+    return metrics[SCORE]
 
 
 def _plain(state: TrainState) -> dict[str, Any]:

@@ -58,7 +58,12 @@ def compile_step(step: Step, how: How = "jit", *, mesh: Mesh | None = None, oned
     if how == "jit":
         compiled = jax.jit(step, donate_argnums=0, compiler_options=compiler_options(onednn))
         device = jax.local_devices()[0]
-        return Compiled(compiled, lambda state: _put(state, device), lambda batch: jax.device_put(dict(batch), device), how)
+        return Compiled(
+            compiled,
+            lambda state: _put(state, device),
+            lambda batch: jax.device_put(dict(batch), device),
+            how,
+        )
     if how == "pmap":
         mapped = jax.pmap(step, DEVICE_AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
         n = jax.local_device_count()
@@ -66,7 +71,10 @@ def compile_step(step: Step, how: How = "jit", *, mesh: Mesh | None = None, oned
         return Compiled(mapped, lambda state: _put(state, replicated), lambda batch: _split(batch, n), how)
     if how == "mesh":
         mesh = mesh or Mesh(np.array(jax.devices()), (DEVICE_AXIS,))
-        rows, replicated = NamedSharding(mesh, PartitionSpec(DEVICE_AXIS)), NamedSharding(mesh, PartitionSpec())
+        rows, replicated = (
+            NamedSharding(mesh, PartitionSpec(DEVICE_AXIS)),
+            NamedSharding(mesh, PartitionSpec()),
+        )
         sharded = jax.jit(
             step,
             in_shardings=(replicated, rows),
@@ -77,7 +85,9 @@ def compile_step(step: Step, how: How = "jit", *, mesh: Mesh | None = None, oned
 
         def put_batch(batch: Mapping[str, Any]) -> Mapping[str, Any]:
             _check_rows(batch, mesh.local_mesh.shape[DEVICE_AXIS])
-            return {name: jax.make_array_from_process_local_data(rows, np.asarray(x)) for name, x in batch.items()}
+            return {
+                name: jax.make_array_from_process_local_data(rows, np.asarray(x)) for name, x in batch.items()
+            }
 
         return Compiled(sharded, lambda state: _put(state, replicated), put_batch, how)
     raise ValueError(f"unknown parallel mode {how!r}; known: jit, pmap, mesh")
@@ -96,7 +106,9 @@ def _split(batch: Mapping[str, Any], n: int) -> Mapping[str, Any]:
 def _check_rows(batch: Mapping[str, Any], n: int) -> None:
     for name, x in batch.items():
         if len(x) % n:
-            raise ValueError(f"batch {name!r} has {len(x)} rows, not a multiple of {n} devices: change the batch size")
+            raise ValueError(
+                f"batch {name!r} has {len(x)} rows, not a multiple of {n} devices: change the batch size"
+            )
 
 
 def compiler_options(onednn: bool = True) -> dict[str, Any] | None:
@@ -116,7 +128,8 @@ def compiler_options(onednn: bool = True) -> dict[str, Any] | None:
 
 def prepare_process() -> None:
     """Settings of the whole process, for entry scripts: memory that is kept, compilations that are remembered."""
-    if not os.environ.get("NOKEEP"): _keep_memory()
+    if not os.environ.get("NOKEEP"):
+        _keep_memory()
     folder = os.environ.get(CACHE_VARIABLE)
     if folder == "off":
         return

@@ -32,9 +32,9 @@ def train(
     log: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None,
     log_every: int = 50,
     hooks: Sequence[Hook] = (),
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[int], bool] = lambda step: False,
 ) -> TrainState:
-    """Steps `state` on until `state.step == steps`, or until `stop()`, which is asked after each step.
+    """Steps `state` on until `state.step == steps`, or until `stop(step)`, which is asked after each step.
 
     `log(step, metrics)` gets the mean of each metric since its last call. The host never waits for the step that
     it has just sent, only for the one before: the device always has work, and memory for batches is bounded.
@@ -54,7 +54,7 @@ def train(
         if pending:
             jax.block_until_ready(pending[-1])
         pending.append(metrics)
-        last = step == steps or stop()
+        last = stop(step) or step == steps
         due = [hook for hook in hooks if is_time(step, hook.every, last)]
         logging = is_time(step, log_every, last)
         if due or logging:

@@ -1,0 +1,20 @@
+"""Convolutional VAE on pictures with style labels, 32x32x3, conditional on the style.
+
+Any labelled folder will do: --data.name image_folder --data.folder DIR.
+python train.py conv-vae-art
+"""
+
+from genjax_art.config import Component, Data, Experiment, Optimizer
+
+EXPERIMENT = Experiment(
+    name="conv-vae-art",
+    data=Data("procedural_art", size=(32, 32), channels=3),
+    model=Component("conv_vae", {"latents": 64, "width": 32, "conditional": True}),
+    objective=Component("vae", {"likelihood": "discretized_logistic"}),
+    optimizers={"vae": Optimizer(1e-3, Component("adam", {"b1": 0.9}), Component("cosine"))},
+    batch_size=128,
+    steps=8000,
+    ema_half_life={"vae": 10_000.0},
+    sample_every=1000,
+    save_every=2000,
+)

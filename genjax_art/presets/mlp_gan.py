@@ -1,0 +1,19 @@
+"""The original GAN: generator and discriminator of three fully connected layers, the minimax game.
+
+Source: Goodfellow et al. 2014 (arXiv:1406.2661), as in the GAN case study.
+python train.py mlp-gan
+"""
+
+from genjax_art.config import Component, Experiment, Optimizer
+
+EXPERIMENT = Experiment(
+    name="mlp-gan",
+    model=Component("mlp", {"latents": 100, "width": 256}),
+    objective=Component("gan", {"loss": "minimax"}),
+    optimizers={"discriminator": Optimizer(2e-4), "generator": Optimizer(2e-4)},
+    batch_size=128,
+    steps=12_000,
+    ema_half_life={"generator": 10_000.0},
+    sample_every=2000,
+    save_every=4000,
+)
