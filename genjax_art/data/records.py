@@ -46,9 +46,8 @@ class RecordSource:
     def take(self, indices: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
         rows = self.records.__getitems__([int(i) for i in indices])  # type: ignore[attr-defined]
         if self.spec.kind == "image":
-            x = np.stack(
-                [decode_picture(row[self.array], self.spec.space, self.spec.channels) for row in rows]
-            )
+            height, width, channels = self.spec.shape
+            x = np.stack([decode_picture(row[self.array], (height, width), channels) for row in rows])
         else:
             x = np.stack([row[self.array] for row in rows])
         taken = {"x": x if x.dtype == np.uint8 else x.astype(np.float32)}
@@ -90,7 +89,7 @@ def _prepare_shipped(cls: type[ShippedBuilder], request: Request) -> Path:
 
 def _prepare(builder: tfds.core.DatasetBuilder, request: Request) -> None:
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
     except Exception as error:
         cause: BaseException | None = error
@@ -113,7 +112,7 @@ def _find_registered(request: Request) -> Path:
         if file_format in READABLE:
             return found
         raise DataError(
-            f"{found} is prepared as {file_format}, which cannot be read at random: prepare it as array_record "
+            f"{found} is prepared as {file_format}, which has no random access: prepare it as array_record "
             f'in another data_dir (that needs pip install -e ".[tensorflow]")'
         )
     if request.name.split("/")[0].split(":")[0] not in tfds.list_builders(with_community_datasets=False):
@@ -156,7 +155,7 @@ def _open_prepared(
     array = _array_feature(features, request)
     label = features["label"] if "label" in features else None  # noqa: SIM401 (no Mapping)
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
-    factors = () if shipped is None else tuple(n for n in features if n not in (array, "label"))
+    factors = () if shipped is None else tuple(sorted(set(features) - {array, "label"}))
     shape = tuple(features[array].shape)
     decoders = None
     if isinstance(features[array], tfds.features.Image):
