@@ -31,7 +31,7 @@ def load_state(plan: Plan, folder: Path, checkpoint: str = "latest") -> TrainSta
     if runs.last_step(folder) == 0:
         raise RunError(f"no checkpoint in {folder} yet: train on with --resume, or wait for its first save")
     with Checkpoints(folder / runs.CHECKPOINTS) as checkpoints:
-        step = {"latest": None, "best": checkpoints.best_step()}.get(checkpoint, None)
+        step = {"latest": None, "best": checkpoints.best_step()}.get(checkpoint)
         step = int(checkpoint) if checkpoint.isdigit() else step
         return checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema), step)
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import Array
 
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.objectives.method import Method, draw_labels, draw_latents
@@ -29,12 +28,14 @@ def parameters(
     """
     name = method.sampled
     if which == "ema" and name not in state.ema:
-        raise RunError(f"this run keeps no moving average of {name}; leave --ema out, or train with --ema-half-life")
+        raise RunError(
+            f"this run keeps no moving average of {name}; leave --ema out, or train with --ema-half-life"
+        )
     average = name in state.ema and which != "raw"
     return (state.ema if average else state.params)[name], state.extras[name], "ema" if average else "raw"
 
 
-def labels_for(method: Method, n: int, key: Key, label: str | None = None) -> Array | None:
+def labels_for(method: Method, n: int, key: Key, label: str | None = None) -> np.ndarray | None:
     """n labels: all of the class named `label`, or all classes in turn; None for an unconditional method.
 
     Raises:
@@ -43,10 +44,12 @@ def labels_for(method: Method, n: int, key: Key, label: str | None = None) -> Ar
     """
     if not method.classes:
         if label is not None:
-            raise RunError(f"label {label!r} asked of a run that is not conditional; train with --model.conditional")
+            raise RunError(
+                f"label {label!r} asked of a run that is not conditional; train with --model.conditional"
+            )
         return None
     if label is None:
-        return draw_labels(key, n, len(method.classes))
+        return np.asarray(draw_labels(key, n, len(method.classes)))
     if label not in method.classes:
         raise unknown("label", label, method.classes)
     return np.full(n, method.classes.index(label), np.int32)

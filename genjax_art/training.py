@@ -28,7 +28,7 @@ SCORED = 1000  # samples and data compared by the score
 
 
 def initial_state(plan: Plan) -> TrainState:
-    """The state before step 1, a pure function of the plan; compiled as a whole, which is quicker than piecewise."""
+    """The state before step 1, a pure function of the plan; compiled whole, which is quicker than piecewise."""
 
     def init(seed: jax.Array) -> TrainState:
         params, extras = plan.method.init(fold(jax.random.key(seed), "init"))
@@ -166,7 +166,7 @@ def _signals() -> Iterator[list[int]]:
         caught.append(number)
         signal.signal(number, before[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
         before[number] = signal.signal(number, note)
     try:
         yield caught

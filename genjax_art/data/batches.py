@@ -7,7 +7,7 @@ an example where there are 65,537). Rows are gathered by one vectorised `take` a
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -86,7 +86,7 @@ def batches(
     process_index: int = 0,
     process_count: int = 1,
     prefetch: int = 2,
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Generator[dict[str, np.ndarray], None, None]:
     """This process's rows of the global batches `start`, `start + 1`, ... without end: see `batch_at`.
 
     `batch_size` is that of the global batch and may exceed the data set (examples then repeat). `prefetch`
@@ -108,7 +108,7 @@ def batches(
     return _closing(dataset.to_iter_dataset(options))
 
 
-def _closing(dataset: grain.IterDataset) -> Iterator[dict[str, np.ndarray]]:
+def _closing(dataset: grain.IterDataset) -> Generator[dict[str, np.ndarray], None, None]:
     iterator = iter(dataset)
     try:
         yield from iterator

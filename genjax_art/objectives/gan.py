@@ -75,14 +75,19 @@ def build(
     def generator_loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         fake, own_extras = fakes(own, extras[G], batch, key)
         label = label_of(batch)
+        real: Array | None = None
         if game.needs_real:
-            real, judged, _ = judge_both(discriminator, others[D], extras[D], batch["x"], fake, label)
-            values = game.generator(judged["logits"], real["logits"])
+            out, judged, _ = judge_both(discriminator, others[D], extras[D], batch["x"], fake, label)
+            real = out["logits"]
         else:
             judged, _ = apply(discriminator, others[D], extras[D], fake, label)
-            values = game.generator(judged["logits"], None)
+        values = game.generator(judged["logits"], real)
         metrics = {"fake_probability": jnp.mean(jax.nn.sigmoid(judged["logits"]))}
         return jnp.mean(values), (metrics, {**extras, G: own_extras})
+
+    def generate(params: Params, extras: Mapping[str, Any], z: Array, label: Array | None) -> Array:
+        x: Any = generator.apply({"params": params, **extras}, z, label if classes else None, train=False)
+        return x
 
     stream = "latents" if shared_latents else None
     return Method(
@@ -91,9 +96,7 @@ def build(
             Player(G, generator_loss, transforms[G], 1, stream),
         ),
         init=lambda key: init(networks, spec, key),
-        generate=lambda params, extras, z, label: generator.apply(
-            {"params": params, **extras}, z, label if classes else None, train=False
-        ),
+        generate=generate,
         sampled=G,
         latents=latents,
         classes=spec.classes if classes else (),

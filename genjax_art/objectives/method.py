@@ -17,7 +17,7 @@ Generate = Callable[[Params, Mapping[str, Any], Array, Array | None], Array]
 
 @dataclass(frozen=True)
 class Method:
-    """A training method, ready for `make_step(method.players)` and `create_state(method.players, *method.init(key))`."""
+    """A training method: `make_step(m.players)` and `create_state(m.players, *m.init(key))` are all it needs."""
 
     players: tuple[Player, ...]
     init: Callable[[Key], tuple[Mapping[str, Params], Mapping[str, Any]]]  # parameters and extras per player
@@ -30,7 +30,7 @@ class Method:
 def draw_latents(
     key: Key, n: int, latents: int, truncation: float | None = None
 ) -> Float[Array, "n latents"]:
-    """Standard normal latents; with `truncation` t > 0 conditioned on [-t, t] (BigGAN, arXiv:1809.11096, section 3.1)."""
+    """Standard normal latents; with `truncation` t > 0 in [-t, t] (BigGAN, arXiv:1809.11096, section 3.1)."""
     if truncation is None:
         return jax.random.normal(key, (n, latents))
     return jax.random.truncated_normal(key, -truncation, truncation, (n, latents))

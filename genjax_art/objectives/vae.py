@@ -54,9 +54,10 @@ def build(
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         del others
         x, label = batch["x"], batch["label"] if classes else None
-        mu, logvar = encoder.apply({"params": own["encoder"]}, x, label, train=True)
+        posterior: Any = encoder.apply({"params": own["encoder"]}, x, label, train=True)
+        mu, logvar = posterior
         z = mu + jnp.exp(0.5 * logvar) * global_normal(fold(key, "posterior"), mu.shape)
-        outputs = decoder.apply({"params": own["decoder"]}, z, label, train=True)
+        outputs: Any = decoder.apply({"params": own["decoder"]}, z, label, train=True)
         log_scale = own.get("log_scale", jnp.zeros(()))
         parts = elbo_parts(p_x.log_prob(outputs, x, log_scale, spec.low, spec.high), mu, logvar)
         paid = parts.kl if minimum_kl == 0 else free_bits(kl_per_dimension(mu, logvar), minimum_kl)
@@ -79,7 +80,7 @@ def build(
 
     def generate(params: Params, extras: Any, z: Any, label: Any) -> Any:
         del extras
-        outputs = decoder.apply({"params": params["decoder"]}, z, label if classes else None, train=False)
+        outputs: Any = decoder.apply({"params": params["decoder"]}, z, label if classes else None, train=False)
         return p_x.mean(outputs, spec.low, spec.high)
 
     return Method(

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.train.state import TrainState
-from genjax_art.train.step import Metrics, Step
+from genjax_art.train.step import Step
 
 How = Literal["jit", "pmap", "mesh"]
 CACHE_VARIABLE = "GENJAX_ART_COMPILATION_CACHE"  # a folder, or "off"

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from genjax_art.train.step import Player
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """`params`, `opt_state`, `extras` and `ema` are keyed by player.
 
     `extras` holds what a loss carries on without differentiating it (batch statistics, running means). `seed`
