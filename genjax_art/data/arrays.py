@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -14,6 +14,7 @@ class DataError(ValueError):
     """What is wrong with the data that was asked for, in one line: the offender, the choices, the remedy."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """A finite set of examples with random access.
 
