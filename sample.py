@@ -1,8 +1,8 @@
 """Draw from a run folder alone.
 
-    python sample.py runs/dcgan-small                             # a grid of 64
-    python sample.py runs/dcgan-small --n 1000 --out digits.npz   # the arrays; a folder gets single pictures
-    python sample.py runs/dcgan-small walk --n 8 --out walk.mp4   # a film that loops
+python sample.py runs/dcgan-small                             # a grid of 64
+python sample.py runs/dcgan-small --n 1000 --out digits.npz   # the arrays; a folder gets single pictures
+python sample.py runs/dcgan-small walk --n 8 --out walk.mp4   # a film that loops
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,9 @@ def sample(arguments: Sequence[str]) -> int:
         truncation=command.truncation,
         which=command.which,
     )
-    print("\n".join(str(path) for path in paths[:4]) + (f"\n... {len(paths)} files" if len(paths) > 4 else ""))
+    print(
+        "\n".join(str(path) for path in paths[:4]) + (f"\n... {len(paths)} files" if len(paths) > 4 else "")
+    )
     return 0
 
 

@@ -16,7 +16,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import BatchNorm, Conv, ConvTranspose, coarsest, crop, into_range, one_hot, pyramid
+from genjax_art.models.layers import (
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    coarsest,
+    crop,
+    into_range,
+    one_hot,
+    pyramid,
+)
 from genjax_art.spec import ArraySpec
 
 Norm = Literal["none", "batch"]

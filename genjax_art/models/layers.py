@@ -70,7 +70,9 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space c"]:
         axis = None if device_axis_size() is None else DEVICE_AXIS
-        norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, scale_init=self.scale_init, axis_name=axis)
+        norm = nn.BatchNorm(
+            use_running_average=not train, momentum=0.9, scale_init=self.scale_init, axis_name=axis
+        )
         return norm(x)
 
 

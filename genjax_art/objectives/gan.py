@@ -63,8 +63,8 @@ def build(
         return apply(generator, params, extras, z, label_of(batch))
 
     def discriminator_loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
-        fake, _ = fakes(others[G], extras[G], batch, key)
-        real, fake, own_extras = judge_both(discriminator, own, extras[D], batch["x"], fake, label_of(batch))
+        x, _ = fakes(others[G], extras[G], batch, key)
+        real, fake, own_extras = judge_both(discriminator, own, extras[D], batch["x"], x, label_of(batch))
         values = game.discriminator(real["logits"], fake["logits"])
         metrics = {
             "real_probability": jnp.mean(jax.nn.sigmoid(real["logits"])),
