@@ -1,0 +1,141 @@
+"""Differentiable augmentation for the discriminator's eyes, and its adaptive probability.
+
+Reals and fakes are both shown to the discriminator through random distortions, which the generator's gradient
+passes: few pictures cannot be learnt by heart then, and the distortions do not leak into what is generated.
+DiffAugment: Zhao et al. 2020 (arXiv:2006.10738).  Adaptive probability: Karras et al. 2020, ADA
+(arXiv:2006.06676).
+
+Every augmentation maps (b, *space, channels) to the same shape for any number of spatial axes, and draws for
+every example of the global batch on its own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genjax_art.shards import global_draw
+from genjax_art.spec import Key
+
+TRANSLATION = 1 / 8  # of each extent, either way
+CUTOUT = 1 / 2  # of each extent
+
+
+def color(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
+    """Random brightness (+-0.5), saturation (factor 0 to 2) and contrast (factor 0.5 to 1.5), in this order.
+
+    For colours in [-1, 1], three channels.  Zhao et al. 2020, section 3.2 and the authors' order and ranges
+    (arXiv:2006.10738).
+    """
+    if x.shape[-1] != 3:
+        raise ValueError(f"color augmentation of {x.shape[-1]} channels; it needs 3 (RGB): leave 'color' out")
+    brightness, saturation, contrast = jax.random.split(key, 3)
+    x = x + _per_example(x, brightness, -0.5, 0.5)
+    grey = jnp.mean(x, axis=-1, keepdims=True)
+    x = (x - grey) * _per_example(x, saturation, 0.0, 2.0) + grey
+    level = jnp.mean(x, axis=tuple(range(1, x.ndim)), keepdims=True)
+    return (x - level) * _per_example(x, contrast, 0.5, 1.5) + level
+
+
+def translation(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
+    """Shift by up to 1/8 of the extent along each spatial axis; what comes in is 0.
+
+    Zhao et al. 2020, section 3.2 (arXiv:2006.10738).
+    """
+    space = _space(x, "translation")
+    reach = [int(n * TRANSLATION + 0.5) for n in space]
+    keys = jax.random.split(key, len(space))
+    starts = [_integers(x, k, 2 * r + 1) for k, r in zip(keys, reach, strict=True)]
+    padded = jnp.pad(x, [(0, 0), *((r, r) for r in reach), (0, 0)])
+
+    def window(example: Array, *start: Array) -> Array:
+        return jax.lax.dynamic_slice(example, (*start, jnp.zeros_like(start[0])), x.shape[1:])
+
+    return jax.vmap(window)(padded, *starts)
+
+
+def cutout(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
+    """Set to 0 a box of half the extent along each spatial axis, centred anywhere in the example.
+
+    Zhao et al. 2020, section 3.2 (arXiv:2006.10738).
+    """
+    space = _space(x, "cutout")
+    inside = jnp.ones((1,) * x.ndim, bool)
+    for axis, (extent, axis_key) in enumerate(
+        zip(space, jax.random.split(key, len(space)), strict=True), start=1
+    ):
+        side = int(extent * CUTOUT + 0.5)
+        start = _integers(x, axis_key, extent + 1 - side % 2) - side // 2
+        place = jnp.arange(extent)[None, :] - start[:, None]
+        inside = inside & ((place >= 0) & (place < side)).reshape(_along(x, axis))
+    return jnp.where(inside, 0.0, x)
+
+
+AUGMENTATIONS: Mapping[str, Callable[[Float[Array, "b *space c"], Key], Float[Array, "b *space c"]]] = {
+    "color": color,
+    "translation": translation,
+    "cutout": cutout,
+}
+
+
+def augment(
+    x: Float[Array, "b *space c"],
+    key: Key,
+    probability: float | Float[Array, ""] = 1.0,
+    names: Sequence[str] = tuple(AUGMENTATIONS),
+) -> Float[Array, "b *space c"]:
+    """The named augmentations one after the other, each on each example with the given probability.
+
+    Probability 1 is DiffAugment (Zhao et al. 2020, arXiv:2006.10738).  The independent gates are those of
+    Karras et al. 2020, section 2.2 (arXiv:2006.06676), on DiffAugment's operations, not that paper's 18.
+
+    Raises:
+      ValueError: an unknown name; colour without three channels; translation or cutout without space.
+    """
+    unknown = set(names) - set(AUGMENTATIONS)
+    if unknown:
+        raise ValueError(f"unknown augmentation {min(unknown)!r}; known: {', '.join(AUGMENTATIONS)}")
+    for place, (name, augmentation) in enumerate(AUGMENTATIONS.items()):
+        if name in names:
+            draw, gate = jax.random.split(jax.random.fold_in(key, place))
+            chosen = global_draw(jax.random.uniform, gate, x.shape[:1]) < probability
+            x = jnp.where(chosen.reshape(_along(x, 0)), augmentation(x, draw), x)
+    return x
+
+
+def adapt_probability(
+    probability: Float[Array, ""],
+    overfitting: Float[Array, ""],
+    images: int,
+    target: float = 0.6,
+    ramp: int = 500_000,
+) -> Float[Array, ""]:
+    """The next augmentation probability, in [0, 1]: up where `overfitting` is above `target`, else down.
+
+    `overfitting` is r_t, the global mean of sign D(x) over the reals of the last `images` images; it takes
+    `ramp` images to go from 0 to 1.  Karras et al. 2020, equation 1 and section 3 (arXiv:2006.06676).
+    """
+    step = jnp.sign(overfitting - target) * (images / ramp)
+    return jnp.clip(probability + step, 0.0, 1.0)
+
+
+def _space(x: Float[Array, "b *space c"], what: str) -> tuple[int, ...]:
+    space = x.shape[1:-1]
+    if not space:
+        raise ValueError(f"{what} augmentation of points, which have no spatial axis: leave {what!r} out")
+    return space
+
+
+def _along(x: Float[Array, "b *space c"], axis: int) -> tuple[int, ...]:
+    """The shape that broadcasts per-example numbers (one for each place on `axis`) against x."""
+    return tuple(n if i in (0, axis) else 1 for i, n in enumerate(x.shape))
+
+
+def _per_example(x: Float[Array, "b *space c"], key: Key, low: float, high: float) -> Float[Array, "b ..."]:
+    uniform = global_draw(jax.random.uniform, key, x.shape[:1])
+    return (low + (high - low) * uniform).astype(x.dtype).reshape(_along(x, 0))
+
+
+def _integers(x: Float[Array, "b *space c"], key: Key, count: int) -> Array:
+    return global_draw(jax.random.randint, key, x.shape[:1], 0, count)
