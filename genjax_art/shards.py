@@ -25,10 +25,14 @@ def device_axis_size() -> int | None:
         return None
 
 
+def device_mean(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """Elementwise mean of what the devices have, `x` itself where there is no device axis."""
+    return x if device_axis_size() is None else jax.lax.pmean(x, DEVICE_AXIS)
+
+
 def global_mean(x: Float[Array, "..."], axis: int | tuple[int, ...] | None = None) -> Float[Array, "..."]:
     """Mean of `x` over `axis` (which includes the batch axis) and over all devices."""
-    mean = jnp.mean(x, axis)
-    return mean if device_axis_size() is None else jax.lax.pmean(mean, DEVICE_AXIS)
+    return device_mean(jnp.mean(x, axis))
 
 
 def global_draw(draw: Callable[..., Array], key: Key, shape: tuple[int, ...], *args: object) -> Array:

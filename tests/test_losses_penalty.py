@@ -37,9 +37,7 @@ def weights(seed=0):
 
 def test_squared_gradient_norm_of_linear_and_quadratic_critics():
     w, x = draw(1, SHAPE[1:]), draw(2)
-    np.testing.assert_allclose(
-        penalty.squared_gradient_norm(linear(w), x), np.full(8, np.sum(w**2)), rtol=1e-5
-    )
+    np.testing.assert_allclose(penalty.squared_gradient_norm(linear(w), x), np.full(8, np.sum(w**2)), rtol=1e-5)
     norms = np.sum(np.square(x), axis=(1, 2))
     np.testing.assert_allclose(penalty.squared_gradient_norm(quadratic(1.5), x), 2.25 * norms, rtol=1e-5)
     logits, squares = penalty.value_and_squared_gradient_norm(quadratic(1.5), x)
@@ -54,9 +52,7 @@ def test_squared_gradient_norm_is_the_finite_difference():
         x = jnp.asarray(rng.normal(size=(2, 3, 2)))
         moves = 1e-5 * jnp.eye(6).reshape(6, 1, 3, 2)
         slopes = jax.vmap(lambda e: (critic(x + e) - critic(x - e)) / 2e-5)(moves)
-        np.testing.assert_allclose(
-            penalty.squared_gradient_norm(critic, x), np.sum(np.square(slopes), 0), rtol=1e-7
-        )
+        np.testing.assert_allclose(penalty.squared_gradient_norm(critic, x), np.sum(np.square(slopes), 0), rtol=1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)

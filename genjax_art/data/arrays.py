@@ -81,9 +81,7 @@ def array_source(
     if label is not None:
         classes = classes or tuple(str(i) for i in range(int(label.max(initial=-1)) + 1))
         if label.size and not (label.min() >= 0 and label.max() < len(classes)):
-            raise DataError(
-                f"labels span [{label.min()}, {label.max()}], but there are {len(classes)} classes"
-            )
+            raise DataError(f"labels span [{label.min()}, {label.max()}], but there are {len(classes)} classes")
         arrays["label"] = label.astype(np.int32)
     return ArraySource(ArraySpec(tuple(x.shape[1:]), low, high, kind, classes), arrays)
 

@@ -98,9 +98,7 @@ def arcs(u: Plane, v: Plane, rng: np.random.Generator) -> Inks:
     start = rng.uniform(-np.pi, np.pi, 32).astype(np.float32)[ring]
     extent = rng.uniform(1.6, 5.2, 32).astype(np.float32)[ring]
     inks = rng.integers(1, 5, 32).astype(np.int8)[ring]
-    return np.where(
-        ((angle - start) % np.float32(2 * np.pi) < extent) & (radius - ring < 0.76), inks, np.int8(0)
-    )
+    return np.where(((angle - start) % np.float32(2 * np.pi) < extent) & (radius - ring < 0.76), inks, np.int8(0))
 
 
 def truchet(u: Plane, v: Plane, rng: np.random.Generator) -> Inks:
@@ -166,16 +164,12 @@ def scribble(u: Plane, v: Plane, rng: np.random.Generator) -> Inks:
     inks = np.zeros(u.shape, np.int8)
     size = u.shape[0]
     # the inverse of the linear map (column, row) -> (u, v), read off at three corners of the plane
-    along, down = (
-        np.array([plane[0, -1] - plane[0, 0], plane[-1, 0] - plane[0, 0]]) / (size - 1) for plane in (u, v)
-    )
+    along, down = (np.array([plane[0, -1] - plane[0, 0], plane[-1, 0] - plane[0, 0]]) / (size - 1) for plane in (u, v))
     to_pixels = np.linalg.inv(np.stack([along, down]))
     thick = max(1.0, 0.034 / float(np.hypot(along[0], down[0])))
     reach = int(np.ceil(thick))
     for ink in rng.permutation(4)[:3] + 1:
-        heading = np.cumsum(np.cumsum(rng.normal(0, 0.006, 700)) + rng.normal(0, 0.03, 700)) + rng.uniform(
-            0, 6.28
-        )
+        heading = np.cumsum(np.cumsum(rng.normal(0, 0.006, 700)) + rng.normal(0, 0.03, 700)) + rng.uniform(0, 6.28)
         path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)]), axis=1) * 0.016
         path += rng.uniform(-0.5, 0.5, (2, 1)) - path.mean(axis=1, keepdims=True)
         columns, rows = np.rint(to_pixels @ (path - np.array([[u[0, 0]], [v[0, 0]]]))).astype(np.int64)
@@ -278,9 +272,7 @@ def _at(table: Shaped[np.ndarray, "64 64"], cell: Int64[np.ndarray, "s s"], i: i
     return np.roll(table, (-i, -j), (0, 1)).reshape(-1).take(cell)
 
 
-def _cell_inks(
-    column: Int64[np.ndarray, "s s"], row: Int64[np.ndarray, "s s"], rng: np.random.Generator
-) -> Inks:
+def _cell_inks(column: Int64[np.ndarray, "s s"], row: Int64[np.ndarray, "s s"], rng: np.random.Generator) -> Inks:
     """A random ink for each cell of a lattice."""
     return rng.integers(1, 5, (64, 64)).astype(np.int8)[column % 64, row % 64]
 

@@ -19,9 +19,7 @@ from genjax_art.data.arrays import DataError, Source
 from genjax_art.spec import ArraySpec
 
 
-def to_range(
-    x: UInt8[np.ndarray, "..."] | Float32[np.ndarray, "..."], spec: ArraySpec
-) -> Float32[np.ndarray, "..."]:
+def to_range(x: UInt8[np.ndarray, "..."] | Float32[np.ndarray, "..."], spec: ArraySpec) -> Float32[np.ndarray, "..."]:
     """uint8 levels to float32, 0 and 255 becoming exactly `spec.low` and `spec.high`; float passes."""
     if x.dtype == np.float32:
         return x
@@ -94,9 +92,7 @@ def batches(
     Raises DataError on an impossible batch size, seed, start or share.
     """
     if batch_size < 1 or batch_size % process_count:
-        raise DataError(
-            f"batch size {batch_size} must be a positive multiple of the {process_count} process(es)"
-        )
+        raise DataError(f"batch size {batch_size} must be a positive multiple of the {process_count} process(es)")
     if not 0 <= process_index < process_count:
         raise DataError(f"process index {process_index} must lie in 0 to {process_count - 1}")
     if seed < 0 or start < 0 or prefetch < 0:

@@ -68,9 +68,7 @@ def check_folder(request: Request, cls: type[ShippedBuilder]) -> None:
     elif request.folder is None:
         raise DataError(f"{request.name} needs the folder of your files: pass folder (--data.folder DIR)")
     elif not request.folder.is_dir():
-        raise DataError(
-            f"folder {request.folder} does not exist or is no folder: pass the one with your files"
-        )
+        raise DataError(f"folder {request.folder} does not exist or is no folder: pass the one with your files")
 
 
 def png(image: UInt8[np.ndarray, "h w c"]) -> io.BytesIO:

@@ -66,20 +66,14 @@ def read_layout(folder: Path) -> Layout:
         strays += sorted(set(inside) - set(placed))
         splits[name] = [(path, path.parent.name if labelled else None) for path in placed]
         if not placed:
-            raise DataError(
-                f"folder {base} holds no pictures, nor do folders in it, but deeper ones do: move them up"
-            )
+            raise DataError(f"folder {base} holds no pictures, nor do folders in it, but deeper ones do: move them up")
     labels = {label for rows in splits.values() for _, label in rows}
     if None in labels and len(labels) > 1:
-        raise DataError(
-            f"folder {folder} has labels in some of its splits only: give all of them folders by label"
-        )
+        raise DataError(f"folder {folder} has labels in some of its splits only: give all of them folders by label")
     return Layout(splits, tuple(sorted(label for label in labels if label is not None)), strays)
 
 
-def read_picture(
-    path: Path, size: tuple[int, int], channels: int
-) -> UInt8[np.ndarray, "height width channels"]:
+def read_picture(path: Path, size: tuple[int, int], channels: int) -> UInt8[np.ndarray, "height width channels"]:
     """One file as an array. Raises whatever Pillow does on a broken one."""
     with Image.open(path) as picture:
         # JPEG only, some 4x faster: decodes at a half, quarter or eighth if that is twice what is needed
@@ -119,9 +113,7 @@ class ImageFolder(ShippedBuilder, skip_registration=True):  # type: ignore[call-
         features: dict[str, Any] = {"image": tfds.features.Image(shape=(*config.size, config.channels))}
         if self.layout.classes:
             features["label"] = tfds.features.ClassLabel(names=list(self.layout.classes))
-        return tfds.core.DatasetInfo(
-            builder=self, description=__doc__, features=tfds.features.FeaturesDict(features)
-        )
+        return tfds.core.DatasetInfo(builder=self, description=__doc__, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager  # nothing to download
@@ -129,9 +121,7 @@ class ImageFolder(ShippedBuilder, skip_registration=True):  # type: ignore[call-
             _warn_strays(self.builder_config.folder, self.layout.strays)
         self.broken: list[Path] = []
         last = list(self.layout.splits)[-1]
-        return {
-            name: self._generate_examples(rows, name == last) for name, rows in self.layout.splits.items()
-        }
+        return {name: self._generate_examples(rows, name == last) for name, rows in self.layout.splits.items()}
 
     def _generate_examples(
         self, rows: list[tuple[Path, str | None]], last: bool
@@ -155,15 +145,12 @@ class ImageFolder(ShippedBuilder, skip_registration=True):  # type: ignore[call-
 def _warn_strays(folder: Path, strays: list[Path]) -> None:
     names = ", ".join(str(path.relative_to(folder)) for path in strays[:NAMED])
     more = ", ..." if len(strays) > NAMED else ""
-    logging.getLogger(__name__).warning(
-        "left out %d pictures beside the layout: %s%s", len(strays), names, more
-    )
+    logging.getLogger(__name__).warning("left out %d pictures beside the layout: %s%s", len(strays), names, more)
 
 
 def _too_many_broken(folder: Path, broken: list[Path], total: int) -> DataError:
     names = ", ".join(str(path.relative_to(folder)) for path in broken[:NAMED])
     more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
     return DataError(
-        f"{len(broken)} of {total} pictures in {folder} cannot be read, more than 1 %: "
-        f"mend or remove {names}{more}"
+        f"{len(broken)} of {total} pictures in {folder} cannot be read, more than 1 %: mend or remove {names}{more}"
     )

@@ -9,9 +9,7 @@ from PIL import Image
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def decode_picture(
-    encoded: bytes, size: tuple[int, int], channels: int
-) -> UInt8[np.ndarray, "height width channels"]:
+def decode_picture(encoded: bytes, size: tuple[int, int], channels: int) -> UInt8[np.ndarray, "height width channels"]:
     """A PNG, JPEG, ... as an array: see `fit_picture`."""
     with Image.open(io.BytesIO(encoded)) as picture:
         return fit_picture(picture, size, channels)

@@ -44,12 +44,11 @@ class RecordSource:
         return len(self) * prod(self.spec.shape) * (1 if self.spec.kind in ("image", "clip") else 4)
 
     def take(self, indices: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
-        rows = self.records.__getitems__([int(i) for i in indices])  # type: ignore[attr-defined]
-        if self.spec.kind == "image":
-            height, width, channels = self.spec.shape
-            x = np.stack([decode_picture(row[self.array], (height, width), channels) for row in rows])
-        else:
-            x = np.stack([row[self.array] for row in rows])
+        try:
+            rows = self.records.__getitems__([int(i) for i in indices])  # type: ignore[attr-defined]
+            x = np.stack([self._decode(row[self.array]) for row in rows])
+        except Exception as error:
+            raise _unreadable(self.prepared, error) from error
         taken = {"x": x if x.dtype == np.uint8 else x.astype(np.float32)}
         if self.spec.classes:
             taken["label"] = np.array([row["label"] for row in rows], np.int32)
@@ -57,6 +56,12 @@ class RecordSource:
             values = np.array([row[name] for row in rows])
             taken[name] = values.astype(np.float32 if values.dtype.kind == "f" else np.int32)
         return taken
+
+    def _decode(self, stored: Any) -> np.ndarray:
+        if self.spec.kind != "image":
+            return stored
+        height, width, channels = self.spec.shape
+        return decode_picture(stored, (height, width), channels)
 
     def decode(self, step: int = 1024) -> ArraySource:
         """Everything at once, in memory."""
@@ -97,9 +102,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, request: Request) -> None:
             if isinstance(cause, DataError):
                 raise cause from None
             cause = cause.__cause__ or cause.__context__
-        raise DataError(
-            f"{request.name} cannot be prepared in {request.data_dir}: {_one_line(error)}"
-        ) from error
+        raise DataError(f"{request.name} cannot be prepared in {request.data_dir}: {_one_line(error)}") from error
 
 
 def _find_registered(request: Request) -> Path:
@@ -126,9 +129,7 @@ def _find_registered(request: Request) -> Path:
             f'pip install -e ".[tensorflow]", or point data_dir (TFDS_DATA_DIR) to where it is prepared'
         )
     builder = tfds.builder(request.name, data_dir=str(request.data_dir), file_format="array_record")
-    print(
-        f"downloading and preparing {request.name} in {builder.data_path} (once)", file=sys.stderr, flush=True
-    )
+    print(f"downloading and preparing {request.name} in {builder.data_path} (once)", file=sys.stderr, flush=True)
     _prepare(builder, request)
     return Path(str(builder.data_path))
 
@@ -160,9 +161,7 @@ def _open_prepared(
     decoders = None
     if isinstance(features[array], tfds.features.Image):
         spec = ArraySpec((*_size(shape, request), request.channels or shape[-1] or 3), classes=classes)
-        decoders = {
-            array: tfds.decode.SkipDecoding()
-        }  # Pillow decodes: TFDS would take OpenCV on some machines
+        decoders = {array: tfds.decode.SkipDecoding()}  # Pillow decodes: TFDS would take OpenCV on some machines
     elif shipped is None:
         raise DataError(f"{request.name} is no image set: its feature {array!r} is {features[array]}")
     elif request.size or request.channels:
@@ -182,9 +181,7 @@ def _open_split(
     except (KeyError, ValueError):
         known = False
     if not known:
-        raise DataError(
-            f"{request.name} has no split {request.split!r}: choose from {', '.join(splits)}, all"
-        )
+        raise DataError(f"{request.name} has no split {request.split!r}: choose from {', '.join(splits)}, all")
     try:
         return builder.as_data_source(request.split, decoders=decoders)
     except Exception as error:

@@ -29,9 +29,7 @@ def make_request(
 ) -> Request:
     """Checks and resolves the arguments of `open_source`. Raises DataError on impossible ones."""
     if channels not in (None, 1, 3, 4):
-        raise DataError(
-            f"channels must be 1 (grey), 3 (RGB), 4 (RGBA) or None (the set's own), not {channels}"
-        )
+        raise DataError(f"channels must be 1 (grey), 3 (RGB), 4 (RGBA) or None (the set's own), not {channels}")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise DataError(f"size must be (height, width) in pixels, both at least 1, not {size}")
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"

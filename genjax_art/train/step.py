@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.shards import global_mean
+from genjax_art.shards import device_mean
 from genjax_art.spec import Batch, Key, Params
 from genjax_art.train.state import TrainState
 
@@ -102,7 +102,7 @@ def _update(player: Player, state: TrainState, batch: Batch, key: Key) -> tuple[
     others = {other: params for other, params in state.params.items() if other != name}
     gradient = jax.value_and_grad(player.loss, has_aux=True)
     (loss, (metrics, extras)), grads = gradient(own, others, state.extras, batch, key)
-    loss, metrics, grads = jax.tree.map(global_mean, (loss, dict(metrics), grads))
+    loss, metrics, grads = jax.tree.map(device_mean, (loss, dict(metrics), grads))
     updates, opt_state = player.tx.update(grads, state.opt_state[name], own)
     state = state.replace(
         params={**state.params, name: optax.apply_updates(own, updates)},
