@@ -1,0 +1,52 @@
+"""Windows of whole bars as examples: what the music sets have in common."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import UInt8
+
+from genjax_art.notes import PITCHES, STEPS_PER_BAR, Notes, roll_from_notes, window
+
+VOICES = 4
+
+
+def roll_features(bars: int) -> tfds.features.FeaturesDict:
+    """A roll "x" of `bars` bars and four voices; which piece it is from, its first bar and transposition.
+
+    The roll is stored in levels 0 and 255, the ends of the range [-1, 1].
+    """
+    shape = (bars * STEPS_PER_BAR, PITCHES, 2 * VOICES)
+    return tfds.features.FeaturesDict(
+        {
+            "x": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="zlib"),
+            "piece": tfds.features.Scalar(np.int32),
+            "bar": tfds.features.Scalar(np.int32),  # 0 for the first downbeat
+            "transposition": tfds.features.Scalar(np.int32),  # in semitones
+        }
+    )
+
+
+def roll_example(notes: Notes, start: int, bars: int, piece: int, bar: int, transposition: int = 0) -> dict[str, Any]:
+    """The example of `bars` bars from step `start` on."""
+    steps = bars * STEPS_PER_BAR
+    moved = Notes(notes.start, notes.length, notes.pitch + transposition, notes.voice)
+    x: UInt8[np.ndarray, "t p c"] = roll_from_notes(window(moved, start, steps), steps, VOICES) * np.uint8(255)
+    return {"x": x, "piece": piece, "bar": bar, "transposition": transposition}
+
+
+def whole_windows(downbeats: Sequence[int], end: int, bars: int) -> list[tuple[int, int]]:
+    """(index, step) of the downbeats from which `bars` bars of 16 steps follow without a gap, up to step `end`."""
+    known = set(downbeats)
+    return [
+        (i, step)
+        for i, step in enumerate(downbeats)
+        if step + bars * STEPS_PER_BAR <= end and all(step + k * STEPS_PER_BAR in known for k in range(bars))
+    ]
+
+
+def one_line(words: Iterable[str]) -> str:
+    """Names for a message: the first twenty, and how many more."""
+    names = sorted(words)
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
