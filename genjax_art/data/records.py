@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ class RecordSource:
     @property
     def nbytes(self) -> int:
         """What `decode` would take in memory."""
-        return len(self) * prod(self.spec.shape) * (1 if self.spec.kind in ("image", "clip") else 4)
+        return len(self) * self.take(np.zeros(1, np.int64))["x"].nbytes
 
     def take(self, indices: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
         try:
