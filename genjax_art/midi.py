@@ -111,9 +111,7 @@ def _content(file: Path | str | bytes, name: str) -> bytes:
         except OSError as error:
             raise MusicError(f"{name} cannot be read: {error.strerror or error}") from None
     if len(content) > MAX_BYTES:
-        raise MusicError(
-            f"{name} is larger than the {MAX_BYTES // 2**20} MB that are read of a MIDI file; split it"
-        )
+        raise MusicError(f"{name} is larger than the {MAX_BYTES // 2**20} MB that are read of a MIDI file; split it")
     return content
 
 
@@ -122,10 +120,10 @@ def _parse(content: bytes, name: str) -> Any:
     mido = import_mido()
     if content[:4] != b"MThd":
         raise MusicError(f"{name} is not a MIDI file (it does not begin with 'MThd')")
-    if len(content) < 14 or struct.unpack(">h", content[12:14])[0] <= 0:
-        raise MusicError(
-            f"{name} does not count its time in ticks per quarter note; save it with musical time"
-        )
+    if len(content) < 14:
+        raise MusicError(f"{name} is a damaged MIDI file: its header is incomplete")
+    if struct.unpack(">h", content[12:14])[0] <= 0:
+        raise MusicError(f"{name} does not count its time in ticks per quarter note; save it with musical time")
     try:
         return mido.MidiFile(file=io.BytesIO(content), clip=True)
     # mido signals damage by whatever its parser trips over

@@ -158,9 +158,7 @@ def roll_from_tokens(tokens: Int[np.ndarray, "steps voices"]) -> UInt8[np.ndarra
       MusicError: a token outside 0..61.
     """
     if tokens.size and (tokens.min() < 0 or tokens.max() >= TOKENS):
-        raise MusicError(
-            f"tokens {tokens.min()}..{tokens.max()} leave 0..{TOKENS - 1} (60 pitches, hold, rest)"
-        )
+        raise MusicError(f"tokens {tokens.min()}..{tokens.max()} leave 0..{TOKENS - 1} (60 pitches, hold, rest)")
     steps, voices = tokens.shape
     spoken = np.where(tokens == HOLD, -1, np.arange(steps)[:, None])  # last step that was not a hold
     last = np.maximum.accumulate(spoken, 0)

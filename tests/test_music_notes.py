@@ -32,9 +32,7 @@ def one_note_at_a_time(draw, steps=STEPS, voices=VOICES) -> Notes:
     for voice in range(voices):
         step = 0
         for gap, length, pitch in draw(
-            st.lists(
-                st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(LOWEST, LOWEST + PITCHES - 1))
-            )
+            st.lists(st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(LOWEST, LOWEST + PITCHES - 1)))
         ):
             if step + gap + length > steps:
                 break
@@ -88,9 +86,7 @@ def test_window_cuts_at_both_ends():
 
 def test_tokens_may_hold_nothing():
     tokens = np.asarray([[HOLD], [5], [HOLD], [REST], [HOLD], [7]])
-    np.testing.assert_array_equal(
-        notes_from_roll(roll_from_tokens(tokens)).rows, [(1, 2, 35, 0), (5, 1, 37, 0)]
-    )
+    np.testing.assert_array_equal(notes_from_roll(roll_from_tokens(tokens)).rows, [(1, 2, 35, 0), (5, 1, 37, 0)])
 
 
 def test_decoding_takes_the_strongest_pitch_of_each_voice():

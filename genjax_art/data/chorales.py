@@ -98,7 +98,7 @@ def read_chorale(path: Path) -> Chorale | None:
     """The chorale in `path`; None if it is not in four parts and in 4/4 throughout."""
     import music21
 
-    score = music21.converter.parse(path, forceSource=True, storePickle=False)
+    score: Any = music21.converter.parse(path, forceSource=True, storePickle=False)
     parts = list(score.parts)
     meters = {meter.ratioString for meter in score.recurse().getElementsByClass(music21.meter.TimeSignature)}
     if len(parts) != VOICES or meters != {"4/4"}:

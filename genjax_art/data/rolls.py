@@ -37,12 +37,14 @@ def roll_example(notes: Notes, start: int, bars: int, piece: int, bar: int, tran
 
 
 def whole_windows(downbeats: Sequence[int], end: int, bars: int) -> list[tuple[int, int]]:
-    """(index, step) of the downbeats from which `bars` bars of 16 steps follow without a gap, up to step `end`."""
-    known = set(downbeats)
+    """(index, step) of the downbeats from which `bars` full bars of 16 steps follow, up to step `end`."""
+    downbeats = list(downbeats)
+    nexts = [*downbeats[1:], max(end, downbeats[-1])] if downbeats else []
+    full = [after - step >= STEPS_PER_BAR for step, after in zip(downbeats, nexts, strict=True)]
     return [
         (i, step)
         for i, step in enumerate(downbeats)
-        if step + bars * STEPS_PER_BAR <= end and all(step + k * STEPS_PER_BAR in known for k in range(bars))
+        if all(full[i : i + bars]) and downbeats[i : i + bars] == [step + k * STEPS_PER_BAR for k in range(bars)]
     ]
 
 

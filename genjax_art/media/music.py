@@ -85,14 +85,10 @@ def write_song(out: Path, song: Song, metadata: Mapping[str, str]) -> list[Path]
             write_png(out, piano_roll(song.notes, song.steps), metadata)
         case "":
             return [
-                p
-                for ending in (".mid", ".wav", ".png")
-                for p in write_song(out.with_suffix(ending), song, metadata)
+                p for ending in (".mid", ".wav", ".png") for p in write_song(out.with_suffix(ending), song, metadata)
             ]
         case _:
-            raise MusicError(
-                f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder"
-            )
+            raise MusicError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
     return [out]
 
 
@@ -135,9 +131,7 @@ def write_samples(
     Raises MusicError for another ending, and for `x` not of the spec's shape.
     """
     if spec.kind != "roll" or x.shape[1:] != spec.shape:
-        raise MusicError(
-            f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples writes rolls"
-        )
+        raise MusicError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples writes rolls")
     if out.suffix.lower() == ".npz":
         arrays = {"x": x.astype(np.float32), "low": np.asarray(spec.low), "high": np.asarray(spec.high)}
         if taken := sorted(arrays.keys() & metadata.keys()):

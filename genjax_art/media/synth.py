@@ -48,9 +48,7 @@ def render(notes: Notes, tempo: float = 100.0) -> Float32[np.ndarray, " samples"
     step = 60.0 / tempo / STEPS_PER_BEAT
     seconds = int(notes.end.max(initial=0)) * step + RELEASE + TAIL
     if seconds > MAX_SECONDS:
-        raise MusicError(
-            f"{seconds / 60:.0f} minutes of sound are more than {MAX_SECONDS // 60}; write fewer bars"
-        )
+        raise MusicError(f"{seconds / 60:.0f} minutes of sound are more than {MAX_SECONDS // 60}; write fewer bars")
     mix = np.zeros(int(seconds * RATE) + 1, np.float32)
     tones: dict[tuple[int, int, int], np.ndarray] = {}
     for start, length, pitch, voice in notes.rows.tolist():
@@ -72,9 +70,7 @@ def tone(frequency: float, seconds: float, timbre: Timbre) -> Float32[np.ndarray
     for k, amplitude in enumerate(timbre.harmonics, start=1):
         if k * frequency < 0.45 * RATE:
             # higher harmonics die away sooner, as on strings
-            wave_form += (
-                amplitude * np.exp(-time * (k - 1) / timbre.decay) * np.sin(2 * np.pi * k * frequency * time)
-            )
+            wave_form += amplitude * np.exp(-time * (k - 1) / timbre.decay) * np.sin(2 * np.pi * k * frequency * time)
     attack = np.minimum(1.0, time / timbre.attack)
     release = np.clip((seconds + RELEASE - time) / RELEASE, 0.0, 1.0) ** 2
     envelope = attack * np.exp(-time / timbre.decay) * release

@@ -1,0 +1,151 @@
+"""The user's own MIDI files (.mid, .midi) in a folder, in 4/4, as windows of two bars and four voices.
+
+Times are rounded to sixteenths; drums and passages in other meters are left out; tracks become voices as
+`voices.assign_voices` says. There is a window from every bar, silent ones left out. Every tenth file (by name) is
+in the split "test", the others in "train". A file that cannot be used is named and skipped, and what was moved or
+left out of the others is counted; none that can be used is an error. `piece` numbers the files by name.
+
+The prepared set is kept under the folder's content (names, sizes, times). `midi_folder_4bar` has windows of four
+bars.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from genjax_art.data.arrays import DataError
+from genjax_art.data.builder import ShippedBuilder
+from genjax_art.data.folders import fingerprint, visible_files
+from genjax_art.data.request import Request
+from genjax_art.data.rolls import VOICES, one_line, roll_example, roll_features, whole_windows
+from genjax_art.data.voices import assign_voices
+from genjax_art.midi import import_mido, read_midi
+from genjax_art.notes import STEPS_PER_BAR, MusicError, Notes, window
+from genjax_art.spec import Kind
+
+ENDINGS = (".mid", ".midi")
+HELD_OUT = 10  # one in so many files
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """One file's notes in four voices, its sections [start, end) of 4/4, and what reading it cost."""
+
+    path: Path
+    notes: Notes
+    sections: tuple[tuple[int, int], ...]
+    moved: int
+    unended: int
+    drums: int
+    left_out: int
+
+    def windows(self, bars: int) -> list[tuple[int, int]]:
+        """(bar, step) of each window of `bars` bars in which something sounds."""
+        downbeats = [s for start, end in self.sections for s in range(start, end - STEPS_PER_BAR + 1, STEPS_PER_BAR)]
+        last = max((end for _, end in self.sections), default=0)
+        found = whole_windows(downbeats, last, bars)
+        return [(i, step) for i, step in found if len(window(self.notes, step, bars * STEPS_PER_BAR))]
+
+
+@dataclass(eq=False)
+class MidiFolderConfig(tfds.core.BuilderConfig):
+    """What to read."""
+
+    folder: Path = field(default_factory=Path)
+
+
+class MidiFolder(ShippedBuilder):
+    """The user's own MIDI files in windows of two bars."""
+
+    name = "midi_folder"
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Four voices; every tenth file held out."}
+    kind: ClassVar[Kind] = "roll"
+    needs_folder = True
+    bars: ClassVar[int] = 2
+
+    @classmethod
+    def configure(cls, request: Request) -> MidiFolderConfig:
+        assert request.folder is not None  # needs_folder
+        content = fingerprint(request.folder, visible_files(request.folder))
+        return MidiFolderConfig(name=content, folder=request.folder)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=roll_features(self.bars),
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager  # nothing to download
+        pieces = read_folder(self.builder_config.folder, self.bars)
+        self.info.metadata["pieces"] = [piece.path.name for piece in pieces]
+        numbers = range(len(pieces))
+        test = [i for i in numbers if i % HELD_OUT == HELD_OUT - 1]
+        splits = {"train": self._generate_examples(pieces, [i for i in numbers if i not in test])}
+        return splits | ({"test": self._generate_examples(pieces, test)} if test else {})
+
+    def _generate_examples(
+        self, pieces: Sequence[Piece], chosen: Sequence[int]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for i in chosen:
+            for bar, start in pieces[i].windows(self.bars):
+                yield f"{i} {bar}", roll_example(pieces[i].notes, start, self.bars, i, bar)
+
+
+def read_folder(folder: Path, bars: int) -> list[Piece]:
+    """The usable files of `folder` and the folders in it; says what was skipped, moved and left out.
+
+    Raises:
+      DataError: no MIDI files, none that can be used, or the MIDI library missing.
+    """
+    paths = [path for path in visible_files(folder) if path.suffix.lower() in ENDINGS]
+    if not paths:
+        raise DataError(f"folder {folder} holds no MIDI files ({', '.join(ENDINGS)})")
+    log = logging.getLogger(__name__)
+    pieces: list[Piece] = []
+    reasons: list[str] = []
+    try:
+        import_mido()
+        for path in paths:
+            piece = _read(path, bars, reasons)
+            pieces += [piece] if piece else []
+    except MusicError as error:  # a missing library is no fault of a file
+        raise DataError(str(error)) from None
+    if not pieces:
+        raise DataError(f"none of the {len(paths)} MIDI files in {folder} can be used: {one_line(reasons)}")
+    for reason in reasons:
+        log.warning("skipped: %s", reason)
+    log.warning(
+        "read %d of %d MIDI files: %d notes; %d moved to the grid of sixteenths, %d without an end, "
+        "%d drum notes and %d notes beyond four voices or the range of pitches left out",
+        len(pieces),
+        len(paths),
+        *(sum(values) for values in zip(*map(_counts, pieces), strict=True)),
+    )
+    return pieces
+
+
+def _counts(piece: Piece) -> tuple[int, ...]:
+    return len(piece.notes), piece.moved, piece.unended, piece.drums, piece.left_out
+
+
+def _read(path: Path, bars: int, reasons: list[str]) -> Piece | None:
+    """The piece in `path`, or None and one more reason."""
+    try:
+        song = read_midi(path)
+    except MusicError as error:
+        reasons.append(str(error))
+        return None
+    notes, left_out = assign_voices(song.notes, VOICES)
+    piece = Piece(path, notes, song.sections, song.moved, song.unended, song.drums, left_out)
+    if not piece.windows(bars):
+        reasons.append(f"{path} has no {bars} bars of 4/4 in a row with notes from MIDI pitch 30 to 89")
+        return None
+    return piece

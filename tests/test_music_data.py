@@ -1,0 +1,221 @@
+"""The music sets: chorales of music21, the user's MIDI files, the JSB benchmark."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from genjax_art.data import chorales, jsb
+from genjax_art.data.arrays import DataError
+from genjax_art.data.midi_folder import read_folder
+from genjax_art.data.rolls import whole_windows
+from genjax_art.data.source import open_source
+from genjax_art.data.voices import assign_voices
+from genjax_art.midi import Song, midi_bytes
+from genjax_art.notes import notes_from_roll, notes_from_rows, window
+
+
+@pytest.fixture
+def data_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "tfds"
+
+
+def rows_of(source, index):
+    """The notes of an example."""
+    return notes_from_roll(source.take(np.asarray([index]))["x"][0] // 255).rows
+
+
+def piece(*, low=50, bars=4, step=4, voices=4):
+    """Scales in so many voices, one note every `step` sixteenths."""
+    return notes_from_rows(
+        [(t, step, low + 12 - 4 * v + (t // step) % 7, v) for v in range(voices) for t in range(0, 16 * bars, step)]
+    )
+
+
+# Chorales
+
+
+def test_downbeats_put_cut_bars_together():
+    measures = [(0.0, 1.0), (1.0, 4.0), (5.0, 3.0), (8.0, 1.0), (9.0, 4.0), (13.0, 3.0), (16.0, 4.0), (20.0, 3.0)]
+    assert chorales.downbeats_of(measures) == (4, 20, 36, 52, 64, 80)
+    assert chorales.downbeats_of([(0.0, 4.0), (4.0, 2.0), (6.0, 2.0), (8.0, 4.0)]) == (0, 16, 32)
+
+
+def test_windows_have_no_gap_and_end_with_the_piece():
+    downbeats = (4, 20, 36, 52, 64, 80)  # the bar at 52 is short, the last one incomplete
+    assert whole_windows(downbeats, 92, 2) == [(0, 4), (1, 20)]
+    assert whole_windows(downbeats, 96, 2) == [(0, 4), (1, 20), (4, 64)]
+    assert whole_windows(downbeats, 96, 4) == []
+
+
+def chorale(name, notes):
+    return chorales.Chorale(name, notes, (0, 16, 32, 48), 64, 0)
+
+
+def test_equal_pieces_are_taken_once_and_tunes_are_kept_together():
+    first, other = piece(), piece(step=8)
+    moved = notes_from_rows(first.rows + np.asarray([0, 0, 3, 0]))
+    bass = notes_from_rows(np.where(first.rows[:, 3:] == 3, first.rows - np.asarray([0, 0, 1, 0]), first.rows))
+    pieces = [chorale("a", first), chorale("b", moved), chorale("c", other), chorale("d", bass)]
+    assert [p.name for p in chorales.distinct(pieces)] == ["a", "c", "d"]
+    assert chorales.tune(pieces[0]) == chorales.tune(pieces[1]) == chorales.tune(pieces[3]) == (0, 1, 2, 3, 4, 5, 6, 0)
+    assert chorales.tune(pieces[2]) == (0, 0, 1, 1, 2, 2, 3, 3)
+    tunes = [notes_from_rows([(4 * i, 4, 60 + (i == j), 0) for i in range(8)]) for j in range(1, 6)]
+    many = [chorale(f"{i}", tunes[i]) for i in (0, 4, 1, 2, 3)] + [chorale("last", tunes[3])]
+    assert chorales.held_out_pieces(many) == {4, 5}  # the fifth tune, with its second setting
+
+
+def test_chorales_from_the_installed_package(data_dir, monkeypatch):
+    pytest.importorskip("music21")
+    chosen = ("bwv269", "bwv347", "bwv253", "bwv254", "bwv255", "bwv10.7", "bwv248.64-s", "bwv1.6")
+    paths = [path for path in chorales.chorale_paths() if path.stem in chosen]
+    assert len(chorales.chorale_paths()) > 300
+    read = {path.stem: chorales.read_chorale(path) for path in paths}
+    assert read["bwv248.64-s"].off_grid == 4  # two pairs of 32nd notes
+    assert read["bwv1.6"] is None  # it has more than four parts
+    monkeypatch.setattr(chorales, "chorale_paths", lambda: paths)
+    monkeypatch.setattr(chorales, "read_chorale", lambda path: read[path.stem])
+    monkeypatch.setattr(chorales, "HELD_OUT", 3)
+    train = open_source("chorales", data_dir=data_dir)
+    test = open_source("chorales", split="test", data_dir=data_dir)
+    everything, held_out = train.take(np.arange(len(train))), test.take(np.arange(len(test)))
+    assert train.spec.kind == "roll"
+    assert train.spec.shape == (32, 60, 8)
+    assert not set(everything["piece"]) & set(held_out["piece"])
+    assert set(held_out["transposition"]) == {0}
+    assert sorted(set(everything["transposition"])) == list(range(-5, 7))
+    pieces = [p for p in read.values() if p]
+    for source, i in [(train, 0), (train, len(train) // 2), (train, len(train) - 1), (test, 0)]:
+        example = source.take(np.asarray([i]))
+        original = pieces[int(example["piece"][0])]
+        cut = window(original.notes, original.downbeats[int(example["bar"][0])], 32).rows
+        np.testing.assert_array_equal(rows_of(source, i), cut + np.asarray([0, 0, int(example["transposition"][0]), 0]))
+
+
+def test_a_chorale_is_that_of_another_edition(shared_data):
+    pytest.importorskip("music21")
+    (path,) = [path for path in chorales.chorale_paths() if path.stem == "bwv254"]
+    read = chorales.read_chorale(path)
+    ours = np.full((176, 4), -1)
+    for start, length, pitch, voice in read.notes.rows:
+        ours[start : start + length, voice] = pitch
+    splits = json.loads((shared_data / "jsb_chorales" / jsb.SIXTEENTHS).read_text())
+    pieces = [np.asarray(p) for split in splits.values() for p in split]
+    differences = [ours[: len(p)] - p[: len(ours)] for p in pieces]
+    alike = [np.mean(d == np.median(d)) for d in differences]  # in whatever key
+    assert max(alike) > 0.99  # the editions differ in a passing note
+
+
+def test_a_missing_music21_is_named(data_dir, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "music21" else find_spec(name))
+    with pytest.raises(DataError, match=r'pip install -e "\.\[music\]"'):
+        open_source("chorales", data_dir=data_dir)
+
+
+# The user's MIDI files
+
+
+def test_tracks_of_single_notes_keep_their_voices_from_high_to_low():
+    notes = notes_from_rows([(0, 4, 40, 0), (0, 4, 70, 1), (4, 4, 72, 1), (2, 6, 55, 5)])
+    voices, left_out = assign_voices(notes, 4)
+    np.testing.assert_array_equal(voices.rows, [(0, 4, 70, 0), (4, 4, 72, 0), (2, 6, 55, 1), (0, 4, 40, 2)])
+    assert left_out == 0
+
+
+def test_chords_are_the_accompaniment_of_the_melody():
+    melody = [(0, 8, 60, 0), (8, 8, 90, 0), (8, 4, 74, 0)]
+    chords = [(0, 4, 55, 1), (0, 8, 52, 1), (0, 4, 48, 1), (0, 4, 45, 1), (4, 4, 57, 1)]
+    voices, left_out = assign_voices(notes_from_rows(melody + chords), 4)
+    expected = [(0, 8, 60, 0), (8, 4, 74, 0), (0, 4, 55, 1), (4, 4, 57, 1), (0, 8, 52, 2), (0, 4, 48, 3)]
+    np.testing.assert_array_equal(voices.rows, expected)
+    assert left_out == 2  # 90 is out of range, for 45 no voice is free
+    alone, left_out = assign_voices(notes_from_rows(chords), 4)
+    np.testing.assert_array_equal(alone.rows[:3], [(0, 4, 55, 0), (4, 4, 57, 0), (0, 8, 52, 1)])
+    assert (len(alone), left_out) == (5, 0)
+    assert assign_voices(notes_from_rows([(0, 1, 20, 0)]), 4)[1] == 1
+
+
+def write(folder, name, song):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(midi_bytes(song))
+
+
+def test_a_folder_of_midi_files(data_dir, tmp_path, caplog):
+    folder = tmp_path / "own"
+    for i in range(11):
+        write(folder, f"{i:02d}.mid", Song(piece(low=40 + i), 64))
+    (folder / "words.mid").write_text("no music")
+    write(folder / "deep", "short.MID", Song(piece(bars=1), 16))
+    train = open_source("midi_folder", folder=folder, data_dir=data_dir)
+    test = open_source("midi_folder", split="test", folder=folder, data_dir=data_dir)
+    assert (len(train), len(test)) == (10 * 3, 3)
+    report = "\n".join(caplog.messages)
+    assert "words.mid is not a MIDI file" in report
+    assert "short.MID has no 2 bars" in report
+    assert "read 11 of 13 MIDI files" in report
+    example = test.take(np.asarray([0]))
+    assert example["piece"][0] == 9
+    cut = window(piece(low=49), 16 * int(example["bar"][0]), 32)
+    np.testing.assert_array_equal(rows_of(test, 0), cut.rows)
+    assert len(open_source("midi_folder_4bar", folder=folder, data_dir=data_dir)) == 10
+
+
+def test_windows_lie_in_sections_of_common_time_and_are_not_silent(tmp_path):
+    late = notes_from_rows([(s + 64, n, p, v) for s, n, p, v in piece(bars=2).rows])
+    write(tmp_path, "late.mid", Song(late, 128))
+    (read,) = read_folder(tmp_path, 2)
+    assert read.windows(2) == [(3, 48), (4, 64), (5, 80)]
+
+
+def test_folders_without_usable_music_are_refused_in_one_line(data_dir, tmp_path):
+    with pytest.raises(DataError, match=r"no MIDI files \(\.mid, \.midi\)"):
+        open_source("midi_folder", folder=tmp_path, data_dir=data_dir)
+    (tmp_path / "a.mid").write_bytes(b"MThd")
+    write(tmp_path, "b.mid", Song(piece(bars=1), 16))
+    with pytest.raises(
+        DataError, match=r"none of the 2 MIDI files .*a\.mid is a damaged.*b\.mid has no 2 bars"
+    ) as raised:
+        open_source("midi_folder", folder=tmp_path, data_dir=data_dir)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(DataError, match="pass folder"):
+        open_source("midi_folder", data_dir=data_dir)
+
+
+# The JSB benchmark
+
+
+def test_equal_pitches_in_a_row_are_one_note():
+    pitches = np.asarray([[60, -1], [60, 50], [62, 50], [-1, 50], [62, -1], [62, 48]])
+    expected = [(0, 2, 60, 0), (2, 1, 62, 0), (4, 2, 62, 0), (1, 3, 50, 1), (5, 1, 48, 1)]
+    np.testing.assert_array_equal(jsb.notes_from_pitches(pitches).rows, expected)
+
+
+def test_jsb_windows_and_splits(data_dir, tmp_path):
+    pieces = [[[72, 67, 64, 48]] * 48 + [[74, -1, 64, 48]] * 16, [[60, 55, 52, 48]] * 31]
+    (tmp_path / jsb.SIXTEENTHS).write_text(json.dumps({"train": pieces, "valid": pieces[:1], "test": pieces[:1]}))
+    train = open_source("jsb", folder=tmp_path, data_dir=data_dir)
+    assert len(train) == 3  # the second piece is half a beat too short
+    assert len(open_source("jsb", split="validation", folder=tmp_path, data_dir=data_dir)) == 3
+    last = int(np.argmax(train.take(np.arange(3))["bar"]))
+    expected = [(0, 16, 72, 0), (16, 16, 74, 0), (0, 16, 67, 1), (0, 32, 64, 2), (0, 32, 48, 3)]
+    np.testing.assert_array_equal(rows_of(train, last), expected)
+    with pytest.raises(DataError, match=jsb.QUARTERS):
+        jsb.quarter_rolls(tmp_path)
+    (tmp_path / jsb.QUARTERS).write_text("{}")
+    with pytest.raises(DataError, match="train, valid, test"):
+        jsb.quarter_rolls(tmp_path)
+    (tmp_path / jsb.SIXTEENTHS).write_text("[")
+    with pytest.raises(DataError, match="no JSON"):
+        open_source("jsb", folder=tmp_path, data_dir=data_dir)
+
+
+def test_the_published_benchmark(shared_data):
+    rolls = jsb.quarter_rolls(shared_data / "jsb_chorales")
+    assert {name: len(split) for name, split in rolls.items()} == {"train": 229, "validation": 76, "test": 77}
+    assert sum(len(piece) for piece in rolls["test"]) == 4725
+    splits = json.loads((shared_data / "jsb_chorales" / jsb.QUARTERS).read_text())
+    keys = np.flatnonzero(rolls["test"][0][0]) + 21
+    np.testing.assert_array_equal(keys, splits["test"][0][0])
