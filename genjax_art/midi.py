@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from genjax_art.notes import STEPS_PER_BAR, STEPS_PER_BEAT, MusicError, Notes, notes_from_rows
 
-MAX_BYTES = 4 * 2**20  # some six seconds of reading; the largest orchestral files are a tenth of that
+MAX_BYTES = 2**20  # some two seconds of reading; a whole symphony has half of that
 MAX_STEPS = 2**16  # 4,096 bars; a single wrong delta time can ask for a million
 TICKS_PER_STEP = 120
 TICKS_PER_BEAT = TICKS_PER_STEP * STEPS_PER_BEAT
@@ -55,7 +55,7 @@ def read_midi(file: Path | str | bytes) -> Song:
     ends.
 
     Raises:
-      MusicError: no MIDI file, damaged, over 4 MB or 4,096 bars, without notes, drums only, or nowhere in
+      MusicError: no MIDI file, damaged, over 1 MB or 4,096 bars, without notes, drums only, or nowhere in
       4/4.
     """
     name = "the MIDI data" if isinstance(file, bytes) else str(file)
