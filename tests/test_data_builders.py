@@ -169,6 +169,19 @@ def test_what_is_no_picture_passes_unchanged(monkeypatch: pytest.MonkeyPatch) ->
         open_source("rolls_for_tests", size=(4, 4))
 
 
+def test_another_process_may_be_faster_at_preparing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Overtaken(Rolls, skip_registration=True):  # type: ignore[call-arg]
+        name = "rolls_for_tests"
+
+        def download_and_prepare(self, **arguments: Any) -> None:
+            Rolls(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+            super().download_and_prepare(**arguments)
+            raise FileExistsError("Destination already exists.")
+
+    monkeypatch.setattr("genjax_art.data.records.find_builder", lambda name: Overtaken)
+    assert len(open_source("rolls_for_tests", data_dir=tmp_path)) == 10
+
+
 # mnist_5k
 
 

@@ -40,6 +40,10 @@ class ShippedBuilder(tfds.core.GeneratorBasedBuilder):
         del request
         return None
 
+    def expected_seconds(self) -> int | None:
+        """How long preparing this config takes; None where nobody knows."""
+        return self.seconds
+
 
 def find_builder(name: str) -> type[ShippedBuilder] | None:
     """The builder in `genjax_art/data/<name>.py`, or None where there is no such file or no builder in it."""

@@ -44,6 +44,9 @@ class ProceduralArt(ShippedBuilder):
     def configure(cls, request: Request) -> ArtConfig:
         return cls.BUILDER_CONFIGS[max(request.size or (0,)) > 32]
 
+    def expected_seconds(self) -> int:
+        return self.seconds if self.builder_config.pixels == 32 else 100
+
     def _info(self) -> tfds.core.DatasetInfo:
         pixels = self.builder_config.pixels
         factors = ("scale", "rotation", "position_x", "position_y")

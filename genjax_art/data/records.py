@@ -84,8 +84,8 @@ def _prepare_shipped(cls: type[ShippedBuilder], request: Request) -> Path:
     check_folder(request, cls)
     builder = cls(config=cls.configure(request), data_dir=str(request.data_dir), file_format="array_record")
     prepared = Path(str(builder.data_path))
-    if not (prepared / "dataset_info.json").exists():
-        about = f", about {cls.seconds} s" if cls.seconds else ""
+    if not _is_prepared(prepared):
+        about = f", about {seconds} s" if (seconds := builder.expected_seconds()) else ""
         print(f"preparing {request.name} in {prepared} (once{about})", file=sys.stderr, flush=True)
         _prepare(builder, request)
     return prepared
@@ -96,6 +96,8 @@ def _prepare(builder: tfds.core.DatasetBuilder, request: Request) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
     except Exception as error:
+        if isinstance(error, FileExistsError) and _is_prepared(Path(str(builder.data_path))):
+            return  # another process was faster
         cause: BaseException | None = error
         while cause is not None:  # TFDS wraps what a builder raises
             if isinstance(cause, DataError):
@@ -133,9 +135,13 @@ def _find_registered(request: Request) -> Path:
     return Path(str(builder.data_path))
 
 
+def _is_prepared(folder: Path) -> bool:
+    return (folder / "dataset_info.json").exists()  # TFDS moves a whole set into place
+
+
 def _newest_version(base: Path) -> Path | None:
     """`base` itself, or the newest version in it (in its only config), if a prepared set lies there."""
-    if (base / "dataset_info.json").exists():
+    if _is_prepared(base):
         return base
     found = [path.parent for path in base.glob("*/dataset_info.json")]
     if not found:
