@@ -39,70 +39,79 @@ ORACLES = {  # discriminator(real, fake), generator(real, fake)
 
 
 def logits(seed, n=16, scale=3.0):
-    real, fake = scale * np.random.default_rng(seed).normal(size=(2, n))
-    return real, fake
+    return scale * np.random.default_rng(seed).normal(size=(2, n))
+
+
+def both_losses(name):
+    """(real, fake) -> the discriminator's loss and the generator's: a test compiles both in one program."""
+    loss = ADVERSARIAL[name]
+    return lambda real, fake: (loss.discriminator(real, fake), loss.generator(fake, real))
+
+
+def slopes(name):
+    """(real, fake) -> the gradients of both summed losses, each in (real, fake)."""
+    discriminator, generator = (lambda *a, i=i: jnp.sum(both_losses(name)(*a)[i]) for i in (0, 1))
+    return lambda *a: (jax.grad(discriminator, (0, 1))(*a), jax.grad(generator, (0, 1))(*a))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_is_the_papers_formula(name):
     real, fake = logits(0)
-    loss = ADVERSARIAL[name]
-    r, f = jnp.asarray(real, jnp.float32), jnp.asarray(fake, jnp.float32)
-    discriminator, generator = ORACLES[name]
-    np.testing.assert_allclose(loss.discriminator(r, f), discriminator(real, fake), rtol=2e-5, atol=1e-6)
-    np.testing.assert_allclose(loss.generator(f, r), generator(real, fake), rtol=2e-5, atol=1e-6)
+    found = jax.jit(both_losses(name))(np.float32(real), np.float32(fake))
+    for value, oracle in zip(found, ORACLES[name], strict=True):
+        np.testing.assert_allclose(value, oracle(real, fake), rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_finite_differences(name):
-    loss = ADVERSARIAL[name]
     with jax.enable_x64(True):
-        real, fake = (jnp.asarray(v) for v in logits(1, n=6))
-        for function, arguments in ((loss.discriminator, (real, fake)), (loss.generator, (fake, real))):
-            for position in (0, 1):
-                moved = arguments[position]
+        real, fake = logits(1, n=6)
+        step = 1e-6 * np.eye(6)
 
-                def total(v, function=function, arguments=arguments, position=position):
-                    return jnp.sum(function(*(v if i == position else a for i, a in enumerate(arguments))))
+        @jax.jit
+        def differences(real, fake):
+            def total(r, f):
+                return [jnp.sum(value) for value in both_losses(name)(r, f)]
 
-                steps = 1e-6 * jnp.eye(len(moved))
-                numeric = jax.jit(jax.vmap(lambda e, f=total, m=moved: (f(m + e) - f(m - e)) / 2e-6))(steps)
-                np.testing.assert_allclose(jax.jit(jax.grad(total))(moved), numeric, rtol=1e-6, atol=1e-8)
+            def difference(ahead, behind):
+                return [(a - b) / 2e-6 for a, b in zip(total(*ahead), total(*behind), strict=True)]
+
+            by_real = jax.vmap(lambda e: difference((real + e, fake), (real - e, fake)))(step)
+            by_fake = jax.vmap(lambda e: difference((real, fake + e), (real, fake - e)))(step)
+            return list(zip(by_real, by_fake, strict=True))
+
+        found, numeric = jax.jit(slopes(name))(real, fake), differences(real, fake)
+        np.testing.assert_allclose(np.asarray(found), np.asarray(numeric), rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", NAMES)
 def test_value_and_gradient_are_finite_at_extreme_logits(name, dtype):
-    loss = ADVERSARIAL[name]
-    real, fake = (jnp.asarray(v.ravel(), dtype) for v in np.meshgrid(EXTREMES, EXTREMES))
-    for function, arguments in ((loss.discriminator, (real, fake)), (loss.generator, (fake, real))):
-        value = function(*arguments)
-        assert value.dtype == jnp.float32
-        assert value.shape == real.shape
-        gradients = jax.jit(jax.grad(lambda *a, f=function: jnp.sum(f(*a)), (0, 1)))(*arguments)
-        for array in (value, *gradients):
-            assert np.all(np.isfinite(np.asarray(array, np.float32)))
+    real, fake = (np.asarray(v.ravel(), dtype) for v in np.meshgrid(EXTREMES, EXTREMES))
+    values, gradients = jax.jit(lambda *a: (both_losses(name)(*a), slopes(name)(*a)))(real, fake)
+    assert all(value.dtype == jnp.float32 and value.shape == real.shape for value in values)
+    assert all(np.all(np.isfinite(np.float32(v))) for v in jax.tree.leaves((values, gradients)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_needs_real_tells_whether_the_generator_looks_at_real_logits(name):
     loss = ADVERSARIAL[name]
-    real, fake = (jnp.asarray(v, jnp.float32) for v in logits(2))
-    gradient = jax.grad(lambda r: jnp.sum(loss.generator(fake, r)))(real)
-    assert bool(jnp.any(gradient != 0)) == loss.needs_real
+    real, fake = np.float32(logits(2))
+    _, (to_real, _) = jax.jit(slopes(name))(real, fake)
+    assert np.any(np.asarray(to_real) != 0) == loss.needs_real
     if not loss.needs_real:
-        np.testing.assert_array_equal(loss.generator(fake), loss.generator(fake, real))
+        alone, beside = jax.jit(lambda r, f: (loss.generator(f), loss.generator(f, r)))(real, fake)
+        np.testing.assert_array_equal(alone, beside)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_descent_moves_the_logits_the_right_way(name):
-    loss = ADVERSARIAL[name]
-    zero = jnp.zeros(4)
-    to_real, to_fake = jax.grad(lambda r, f: jnp.sum(loss.discriminator(r, f)), (0, 1))(zero, zero)
-    assert bool(jnp.all(to_real < 0))  # D(x) goes up
+    zero = np.zeros(4, np.float32)
+    (to_real, to_fake), (_, from_generator) = jax.jit(slopes(name))(zero, zero)
+    assert np.all(np.asarray(to_real) < 0)  # D(x) goes up
     if name != "least_squares":  # its target for fakes is 0, where they are
-        assert bool(jnp.all(to_fake > 0))  # D(G(z)) goes down: the printed slip has the other sign
-    assert bool(jnp.all(jax.grad(lambda f: jnp.sum(loss.generator(f, zero)))(zero) < 0))
+        assert np.all(np.asarray(to_fake) > 0)  # D(G(z)) goes down: the printed slip has the other sign
+    assert np.all(np.asarray(from_generator) < 0)
 
 
 @pytest.mark.parametrize(
@@ -118,34 +127,30 @@ def test_descent_moves_the_logits_the_right_way(name):
     ],
 )
 def test_value_of_an_undecided_discriminator(name, expected):
-    zero = jnp.zeros(3)
-    loss = ADVERSARIAL[name]
-    np.testing.assert_allclose(loss.discriminator(zero, zero), np.full(3, expected[0]), rtol=1e-6)
-    np.testing.assert_allclose(loss.generator(zero, zero), np.full(3, expected[1]), rtol=1e-6)
+    zero = np.zeros(3, np.float32)
+    found = jax.jit(both_losses(name))(zero, zero)
+    np.testing.assert_allclose(found, np.tile(expected, (3, 1)).T, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["relativistic", "relativistic_average"])
 def test_relativistic_losses_ignore_a_common_shift(name):
-    real, fake = (jnp.asarray(v, jnp.float32) for v in logits(3))
-    loss = ADVERSARIAL[name]
-    np.testing.assert_allclose(
-        loss.discriminator(real + 5.0, fake + 5.0), loss.discriminator(real, fake), rtol=1e-5, atol=1e-6
-    )
+    real, fake = np.float32(logits(3))
+    losses = jax.jit(both_losses(name))
+    np.testing.assert_allclose(losses(real + 5.0, fake + 5.0), losses(real, fake), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_eight_devices_give_the_value_and_parameter_gradient_of_one(name):
-    real, fake = (jnp.asarray(v, jnp.float32) for v in logits(4, n=32))
-    loss = ADVERSARIAL[name]
+    real, fake = np.float32(logits(4, n=32))
 
     def mean_loss(scale, r, f):  # one parameter, so that the gradient runs through the global mean
-        return jnp.mean(loss.discriminator(scale * r, scale * f) + loss.generator(scale * f, scale * r))
+        return jnp.mean(sum(both_losses(name)(scale * r, scale * f)))
 
     def local(scale, r, f):
         value, gradient = jax.value_and_grad(mean_loss)(scale, r, f)
         return jax.lax.pmean(value, DEVICE_AXIS), jax.lax.pmean(gradient, DEVICE_AXIS)
 
-    expected = jax.jit(jax.value_and_grad(mean_loss))(jnp.float32(0.7), real, fake)
+    expected = jax.jit(jax.value_and_grad(mean_loss))(np.float32(0.7), real, fake)
     on_eight = jax.pmap(local, DEVICE_AXIS, in_axes=(None, 0, 0), out_axes=None)
-    found = on_eight(jnp.float32(0.7), real.reshape(8, 4), fake.reshape(8, 4))
+    found = on_eight(np.float32(0.7), real.reshape(8, 4), fake.reshape(8, 4))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

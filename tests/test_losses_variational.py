@@ -15,13 +15,22 @@ RANGES = [(-1.0, 1.0), (0.0, 1.0)]
 NAMES = sorted(v.LIKELIHOODS)
 
 
+# One compilation for each shape instead of one for each operation.
+kl_standard_normal = jax.jit(v.kl_standard_normal)
+importance_weighted_bound = jax.jit(v.importance_weighted_bound)
+gaussian = jax.jit(v.gaussian)
+discretized_logistic = jax.jit(v.discretized_logistic, static_argnums=(3, 4, 5))
+bernoulli = jax.jit(v.bernoulli)
+free_bits = jax.jit(v.free_bits, static_argnums=1)
+
+
 def f32(x):
     return jnp.asarray(x, jnp.float32)
 
 
 def central_differences(function, x, step=1e-6):
     """Gradient of a scalar function of a float64 array."""
-    moves = step * jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
+    moves = step * np.eye(x.size).reshape(x.size, *x.shape)
     slopes = jax.jit(jax.vmap(lambda e: (function(x + e) - function(x - e)) / (2 * step)))(moves)
     return slopes.reshape(x.shape)
 
@@ -34,50 +43,50 @@ def test_kl_is_the_integral_over_the_line():
         q = np.exp(-0.5 * (x - m) ** 2 / np.exp(log) - 0.5 * log) / math.sqrt(2 * math.pi)
         log_ratio = -0.5 * (x - m) ** 2 / np.exp(log) - 0.5 * log + 0.5 * x**2
         expected += np.sum(q * log_ratio) * (x[1] - x[0])
-    np.testing.assert_allclose(v.kl_standard_normal(f32(mu), f32(logvar)), [expected], rtol=1e-6)
+    np.testing.assert_allclose(kl_standard_normal(f32(mu), f32(logvar)), [expected], rtol=1e-6)
 
 
 def test_kl_is_zero_only_at_the_prior_and_sums_all_latent_axes():
-    zero = jnp.zeros((2, 3, 4))
-    np.testing.assert_array_equal(v.kl_standard_normal(zero, zero), np.zeros(2))
-    np.testing.assert_allclose(v.kl_standard_normal(zero + 2.0, zero), np.full(2, 12 * 2.0))
-    small = v.kl_standard_normal(jnp.zeros((1, 1)), jnp.full((1, 1), 1e-2))
+    zero = np.zeros((2, 3, 4), np.float32)
+    np.testing.assert_array_equal(kl_standard_normal(zero, zero), np.zeros(2))
+    np.testing.assert_allclose(kl_standard_normal(zero + 2.0, zero), np.full(2, 12 * 2.0))
+    small = kl_standard_normal(f32([[0.0]]), f32([[1e-2]]))
     np.testing.assert_allclose(small, [0.5 * (math.expm1(1e-2) - 1e-2)], rtol=1e-2)  # no cancellation to zero
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_kl_is_finite_at_extreme_log_variance(dtype):
     mu, logvar = (jnp.asarray(a.reshape(-1, 1), dtype) for a in np.meshgrid(EXTREMES, EXTREMES))
-    value = v.kl_standard_normal(mu, logvar)
+    value = kl_standard_normal(mu, logvar)
     assert value.dtype == jnp.float32
-    slopes = jax.jit(jax.grad(lambda m, s: jnp.sum(v.kl_standard_normal(m, s)), (0, 1)))(mu, logvar)
+    slopes = jax.jit(jax.grad(lambda m, s: jnp.sum(kl_standard_normal(m, s)), (0, 1)))(mu, logvar)
     for array in (value, *slopes):
         assert np.all(np.isfinite(np.asarray(array, np.float32)))
-    steep = slopes[1].astype(jnp.float32)[logvar == 100.0]
-    assert bool(jnp.all(steep > 1e20))  # a runaway variance is still pulled back
+    steep = np.float32(slopes[1])[np.float32(logvar) == 100.0]
+    assert np.all(steep > 1e20)  # a runaway variance is still pulled back
 
 
 def test_kl_gradient_is_the_finite_difference():
     with jax.enable_x64(True):
-        mu, logvar = (jnp.asarray(a) for a in np.random.default_rng(0).normal(size=(2, 2, 3)))
+        mu, logvar = np.random.default_rng(0).normal(size=(2, 2, 3))
         for at in (logvar, logvar + 49.0):
-            slope = jax.jit(jax.grad(lambda s: jnp.sum(v.kl_standard_normal(mu, s))))(at)
-            numeric = central_differences(lambda s: jnp.sum(v.kl_standard_normal(mu, s)), at)
+            slope = jax.jit(jax.grad(lambda s: jnp.sum(kl_standard_normal(mu, s))))(at)
+            numeric = central_differences(lambda s: jnp.sum(kl_standard_normal(mu, s)), at)
             np.testing.assert_allclose(slope, numeric, rtol=1e-5)
 
 
 def test_free_bits_charge_the_floor_in_the_batch_mean():
     kl = f32([[0.1, 2.0], [0.3, 0.4]])  # means 0.2 and 1.2
-    np.testing.assert_allclose(jnp.mean(v.free_bits(kl, 0.5)), 0.5 + 1.2, rtol=1e-6)
-    np.testing.assert_allclose(v.free_bits(kl, 0.0), jnp.sum(kl, 1))
-    slope = jax.grad(lambda k: jnp.mean(v.free_bits(k, 0.5)))(kl)
+    np.testing.assert_allclose(np.mean(np.asarray(free_bits(kl, 0.5))), 0.5 + 1.2, rtol=1e-6)
+    np.testing.assert_allclose(free_bits(kl, 0.0), np.sum(np.asarray(kl), 1))
+    slope = jax.jit(jax.grad(lambda k: jnp.mean(free_bits(k, 0.5))))(kl)
     np.testing.assert_allclose(slope, [[0.0, 0.5], [0.0, 0.5]])
 
 
 def test_free_bits_are_the_same_on_eight_devices():
     kl = f32(np.random.default_rng(1).gamma(1.0, 1.0, size=(16, 5)))
-    expected = jax.jit(v.free_bits, static_argnums=1)(kl, 1.0)
-    found = jax.pmap(lambda k: v.free_bits(k, 1.0), DEVICE_AXIS)(kl.reshape(8, 2, 5)).reshape(16)
+    expected = free_bits(kl, 1.0)
+    found = jax.pmap(lambda k: free_bits(k, 1.0), DEVICE_AXIS)(kl.reshape(8, 2, 5)).reshape(16)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     np.testing.assert_allclose(jnp.mean(expected), np.sum(np.maximum(1.0, np.mean(kl, 0))), rtol=1e-5)
 
@@ -97,14 +106,12 @@ def test_elbo_of_a_linear_gaussian_model_is_exact_at_the_posterior():
 
 def test_importance_weighted_bound_is_the_log_mean_and_rises_with_k():
     weights = np.random.default_rng(2).normal(size=(64, 3))
-    np.testing.assert_allclose(
-        v.importance_weighted_bound(f32(weights)), np.log(np.mean(np.exp(weights), 0)), rtol=1e-5
-    )
-    np.testing.assert_allclose(v.importance_weighted_bound(f32(weights[:1])), weights[0], rtol=1e-6)
-    means = [float(np.mean(v.importance_weighted_bound(f32(w)))) for w in (weights.reshape(1, -1), weights)]
+    np.testing.assert_allclose(importance_weighted_bound(f32(weights)), np.log(np.mean(np.exp(weights), 0)), rtol=1e-5)
+    np.testing.assert_allclose(importance_weighted_bound(f32(weights[:1])), weights[0], rtol=1e-6)
+    means = [float(np.mean(importance_weighted_bound(f32(w)))) for w in (weights.reshape(1, -1), weights)]
     assert means[0] < means[1]
     extreme = f32([[1e4], [-1e4], [-100.0]])
-    value, slope = jax.jit(jax.value_and_grad(lambda w: jnp.sum(v.importance_weighted_bound(w))))(extreme)
+    value, slope = jax.jit(jax.value_and_grad(lambda w: jnp.sum(importance_weighted_bound(w))))(extreme)
     np.testing.assert_allclose(value, 1e4 - math.log(3), rtol=1e-6)
     np.testing.assert_allclose(slope, [[1.0], [0.0], [0.0]], atol=1e-6)
 
@@ -125,17 +132,17 @@ def test_bernoulli_is_the_log_probability_and_normalised():
     )
     p = 1 / (1 + np.exp(-logits))
     expected = np.sum(np.log(np.where(x == 1, p, 1 - p)), axis=(1, 2))
-    np.testing.assert_allclose(v.bernoulli(f32(logits), f32(x)), expected, rtol=1e-5)
-    both = v.bernoulli(jnp.full((2, 1), 1.7), f32([[0.0], [1.0]]))
-    np.testing.assert_allclose(jnp.sum(jnp.exp(both)), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(bernoulli(f32(logits), f32(x)), expected, rtol=1e-5)
+    both = bernoulli(f32([[1.7], [1.7]]), f32([[0.0], [1.0]]))
+    np.testing.assert_allclose(np.sum(np.exp(both)), 1.0, rtol=1e-6)
 
 
 def test_gaussian_integrates_to_one_and_peaks_at_the_mean():
     x = np.linspace(-8, 8, 4001).reshape(-1, 1)
-    density = jnp.exp(v.gaussian(jnp.full(x.shape, 0.4), f32(x), f32(-0.3)))
+    density = np.exp(gaussian(f32(np.full(x.shape, 0.4)), f32(x), f32(-0.3)))
     np.testing.assert_allclose(np.sum(density) * (x[1, 0] - x[0, 0]), 1.0, rtol=1e-4)
     assert x[int(np.argmax(density)), 0] == pytest.approx(0.4)
-    at_mean = v.gaussian(jnp.zeros((1, 5)), jnp.zeros((1, 5)), f32(-0.3))
+    at_mean = gaussian(f32(np.zeros((1, 5))), f32(np.zeros((1, 5))), f32(-0.3))
     np.testing.assert_allclose(at_mean, [5 * (0.3 - 0.5 * math.log(2 * math.pi))], rtol=1e-6)
 
 
@@ -144,8 +151,8 @@ def test_gaussian_integrates_to_one_and_peaks_at_the_mean():
 @pytest.mark.parametrize("mean", [-3.0, 0.1, 1.0])
 def test_discretized_logistic_sums_to_one_over_all_levels(low, high, log_scale, mean):
     x = np.linspace(low, high, 256).reshape(-1, 1)
-    log_mass = v.discretized_logistic(jnp.full(x.shape, mean), f32(x), f32(log_scale), 256, low, high)
-    np.testing.assert_allclose(jnp.sum(jnp.exp(log_mass)), 1.0, rtol=2e-4)
+    log_mass = discretized_logistic(f32(np.full(x.shape, mean)), f32(x), f32(log_scale), 256, low, high)
+    np.testing.assert_allclose(np.sum(np.exp(log_mass)), 1.0, rtol=2e-4)
 
 
 def test_discretized_logistic_is_the_difference_of_sigmoids():
@@ -157,9 +164,9 @@ def test_discretized_logistic_is_the_difference_of_sigmoids():
     x = np.linspace(-1, 1, 16).reshape(2, 8)
     mean = np.random.default_rng(5).normal(size=(2, 8))
     expected = np.sum(oracle(x, mean, math.exp(-0.7), 16), 1)
-    found = v.discretized_logistic(f32(mean), f32(x), f32(-0.7), levels=16)
+    found = discretized_logistic(f32(mean), f32(x), f32(-0.7), 16, -1.0, 1.0)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    per_pixel = v.discretized_logistic(f32(mean), f32(x), jnp.full((2, 8), -0.7), levels=16)
+    per_pixel = discretized_logistic(f32(mean), f32(x), f32(np.full((2, 8), -0.7)), 16, -1.0, 1.0)
     np.testing.assert_allclose(per_pixel, found, rtol=1e-6)
 
 
@@ -171,8 +178,8 @@ def pixels(low, high, shape, seed):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_likelihood_is_finite_at_extreme_outputs_and_scales(name, low, high):
     likelihood = v.LIKELIHOODS[name]
-    outputs = jnp.repeat(f32(EXTREMES)[:, None], 3, 1)
-    x = jnp.broadcast_to(f32([[low, 0.5 * (low + high), high]]), outputs.shape)
+    outputs = f32(np.repeat(np.array(EXTREMES)[:, None], 3, 1))
+    x = f32(np.broadcast_to([[low, 0.5 * (low + high), high]], outputs.shape))
     for dtype in (jnp.float32, jnp.bfloat16):
         value_of = jax.jit(lambda o, y, s: likelihood.log_prob(o, y, s, low, high))
         slopes_of = jax.jit(jax.grad(lambda o, y, s, f=value_of: jnp.sum(f(o, y, s)), (0, 2)))
@@ -192,7 +199,7 @@ def test_every_likelihoods_gradient_is_the_finite_difference(name, low, high):
     likelihood = v.LIKELIHOODS[name]
     with jax.enable_x64(True):
         outputs = jnp.asarray(np.random.default_rng(6).normal(size=(2, 2, 2)))
-        x = jnp.asarray(pixels(low, high, (2, 2, 2), 7)).at[0, 0, 0].set(low).at[1, 1, 1].set(high)
+        x = jnp.asarray(np.concatenate([[low], pixels(low, high, 6, 7), [high]]).reshape(2, 2, 2))
         scale = jnp.asarray(-0.8)
 
         def by_outputs(o):

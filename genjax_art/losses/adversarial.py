@@ -51,9 +51,7 @@ def minimax_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | None = 
     return -jax.nn.softplus(at_least_float32(fake))
 
 
-def non_saturating_generator(
-    fake: Float[Array, "b"], real: Float[Array, "b"] | None = None
-) -> Float[Array, "b"]:
+def non_saturating_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | None = None) -> Float[Array, "b"]:
     """-log D(G(z)), nats: the same fixed point with a strong gradient early in training.
 
     Goodfellow et al. 2014, section 3 (arXiv:1406.2661).
@@ -70,9 +68,7 @@ def least_squares_discriminator(real: Float[Array, "b"], fake: Float[Array, "b"]
     return 0.5 * (at_least_float32(real) - 1.0) ** 2 + 0.5 * at_least_float32(fake) ** 2
 
 
-def least_squares_generator(
-    fake: Float[Array, "b"], real: Float[Array, "b"] | None = None
-) -> Float[Array, "b"]:
+def least_squares_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | None = None) -> Float[Array, "b"]:
     """(D(G(z)) - 1)^2 / 2.  Mao et al. 2017, equation 9 (arXiv:1611.04076)."""
     del real
     return 0.5 * (at_least_float32(fake) - 1.0) ** 2
@@ -100,9 +96,7 @@ def wasserstein_discriminator(real: Float[Array, "b"], fake: Float[Array, "b"]) 
     return at_least_float32(fake) - at_least_float32(real)
 
 
-def wasserstein_generator(
-    fake: Float[Array, "b"], real: Float[Array, "b"] | None = None
-) -> Float[Array, "b"]:
+def wasserstein_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | None = None) -> Float[Array, "b"]:
     """-D(G(z)).  Arjovsky et al. 2017, theorem 3 (arXiv:1701.07875)."""
     del real
     return -at_least_float32(fake)

@@ -77,7 +77,5 @@ def _log_probabilities(logits: Float[Array, "b k"]) -> Float[Array, "b k"]:
 def _several_classes(logits: Float[Array, "b k"]) -> int:
     classes = logits.shape[-1]
     if classes < 2:
-        raise ValueError(
-            f"style logits of {classes} class; ambiguity needs 2 or more: take data with more styles"
-        )
+        raise ValueError(f"style logits of {classes} class; ambiguity needs 2 or more: take data with more styles")
     return classes

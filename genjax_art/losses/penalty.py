@@ -91,9 +91,7 @@ def lecam(
     return (real - average_fake) ** 2 + (fake - average_real) ** 2
 
 
-def moving_average(
-    average: Float[Array, ""], logits: Float[Array, "b"], decay: float = 0.99
-) -> Float[Array, ""]:
+def moving_average(average: Float[Array, ""], logits: Float[Array, "b"], decay: float = 0.99) -> Float[Array, ""]:
     """The next moving average of the global batch's mean logit, through which no gradient flows.
 
     Tseng et al. 2021, section 3.2, with decay 0.99 (arXiv:2104.03310).
@@ -127,16 +125,12 @@ def orthogonal(params: Params) -> Float[Array, ""]:
     return total
 
 
-def _r1(
-    critic: Critic, real: Float[Array, "b *shape"], fake: Float[Array, "b *shape"], key: Key
-) -> Float[Array, "b"]:
+def _r1(critic: Critic, real: Float[Array, "b *shape"], fake: Float[Array, "b *shape"], key: Key) -> Float[Array, "b"]:
     del fake, key
     return squared_gradient_norm(critic, real)
 
 
-def _r2(
-    critic: Critic, real: Float[Array, "b *shape"], fake: Float[Array, "b *shape"], key: Key
-) -> Float[Array, "b"]:
+def _r2(critic: Critic, real: Float[Array, "b *shape"], fake: Float[Array, "b *shape"], key: Key) -> Float[Array, "b"]:
     del real, key
     return squared_gradient_norm(critic, fake)
 

@@ -25,9 +25,7 @@ MAX_LOGVAR = 50.0
 MAX_LOG_SCALE = 20.0
 
 
-def kl_per_dimension(
-    mu: Float[Array, "b *latent"], logvar: Float[Array, "b *latent"]
-) -> Float[Array, "b *latent"]:
+def kl_per_dimension(mu: Float[Array, "b *latent"], logvar: Float[Array, "b *latent"]) -> Float[Array, "b *latent"]:
     """KL(N(mu, e^logvar) || N(0, 1)) of every latent number, nats.
 
     (e^logvar - 1 - logvar + mu^2) / 2: Kingma & Welling 2014, appendix B (arXiv:1312.6114).
@@ -213,9 +211,7 @@ def _discretized_logistic_log_prob(
 LIKELIHOODS: Mapping[str, Likelihood] = {
     "bernoulli": Likelihood(_bernoulli_log_prob, _bernoulli_mean, has_scale=False, is_mass=True),
     "gaussian": Likelihood(_gaussian_log_prob, _location_mean, has_scale=True, is_mass=False),
-    "discretized_logistic": Likelihood(
-        _discretized_logistic_log_prob, _location_mean, has_scale=True, is_mass=True
-    ),
+    "discretized_logistic": Likelihood(_discretized_logistic_log_prob, _location_mean, has_scale=True, is_mass=True),
 }
 
 

@@ -6,7 +6,8 @@ DiffAugment: Zhao et al. 2020 (arXiv:2006.10738).  Adaptive probability: Karras 
 (arXiv:2006.06676).
 
 Every augmentation maps (b, *space, channels) to the same shape for any number of spatial axes, and draws for
-every example of the global batch on its own.
+every example of the global batch on its own.  Augment reals and fakes before they are stacked into one batch:
+the order of a stacked batch depends on the number of devices, and the draws would with it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -62,9 +63,7 @@ def cutout(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"
     """
     space = _space(x, "cutout")
     inside = jnp.ones((1,) * x.ndim, bool)
-    for axis, (extent, axis_key) in enumerate(
-        zip(space, jax.random.split(key, len(space)), strict=True), start=1
-    ):
+    for axis, (extent, axis_key) in enumerate(zip(space, jax.random.split(key, len(space)), strict=True), start=1):
         side = int(extent * CUTOUT + 0.5)
         start = _integers(x, axis_key, extent + 1 - side % 2) - side // 2
         place = jnp.arange(extent)[None, :] - start[:, None]
