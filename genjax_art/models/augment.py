@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from genjax_art.shards import global_draw
 from genjax_art.spec import Key
@@ -31,12 +31,12 @@ def color(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]
     """
     if x.shape[-1] != 3:
         raise ValueError(f"color augmentation of {x.shape[-1]} channels; it needs 3 (RGB): leave 'color' out")
-    brightness, saturation, contrast = jax.random.split(key, 3)
-    x = x + _per_example(x, brightness, -0.5, 0.5)
+    brightness, saturation, contrast = (u.astype(x.dtype).reshape(_along(x, 0)) for u in _uniform(x, key, 3))
+    x = x + (brightness - 0.5)
     grey = jnp.mean(x, axis=-1, keepdims=True)
-    x = (x - grey) * _per_example(x, saturation, 0.0, 2.0) + grey
+    x = (x - grey) * (2.0 * saturation) + grey
     level = jnp.mean(x, axis=tuple(range(1, x.ndim)), keepdims=True)
-    return (x - level) * _per_example(x, contrast, 0.5, 1.5) + level
+    return (x - level) * (contrast + 0.5) + level
 
 
 def translation(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
@@ -46,8 +46,7 @@ def translation(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *spa
     """
     space = _space(x, "translation")
     reach = [int(n * TRANSLATION + 0.5) for n in space]
-    keys = jax.random.split(key, len(space))
-    starts = [_integers(x, k, 2 * r + 1) for k, r in zip(keys, reach, strict=True)]
+    starts = _integers(x, key, [2 * r + 1 for r in reach])
     padded = jnp.pad(x, [(0, 0), *((r, r) for r in reach), (0, 0)])
 
     def window(example: Array, *start: Array) -> Array:
@@ -62,11 +61,11 @@ def cutout(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"
     Zhao et al. 2020, section 3.2 (arXiv:2006.10738).
     """
     space = _space(x, "cutout")
+    sides = [int(n * CUTOUT + 0.5) for n in space]
+    centres = _integers(x, key, [n + 1 - side % 2 for n, side in zip(space, sides, strict=True)])
     inside = jnp.ones((1,) * x.ndim, bool)
-    for axis, (extent, axis_key) in enumerate(zip(space, jax.random.split(key, len(space)), strict=True), start=1):
-        side = int(extent * CUTOUT + 0.5)
-        start = _integers(x, axis_key, extent + 1 - side % 2) - side // 2
-        place = jnp.arange(extent)[None, :] - start[:, None]
+    for axis, (side, centre) in enumerate(zip(sides, centres, strict=True), start=1):
+        place = jnp.arange(x.shape[axis])[None, :] - centre[:, None] + side // 2
         inside = inside & ((place >= 0) & (place < side)).reshape(_along(x, axis))
     return jnp.where(inside, 0.0, x)
 
@@ -95,11 +94,12 @@ def augment(
     unknown = set(names) - set(AUGMENTATIONS)
     if unknown:
         raise ValueError(f"unknown augmentation {min(unknown)!r}; known: {', '.join(AUGMENTATIONS)}")
-    for place, (name, augmentation) in enumerate(AUGMENTATIONS.items()):
+    gate_key, *keys = jax.random.split(key, 1 + len(AUGMENTATIONS))
+    gates = _uniform(x, gate_key, len(AUGMENTATIONS))
+    for (name, augmentation), draw_key, gate in zip(AUGMENTATIONS.items(), keys, gates, strict=True):
         if name in names:
-            draw, gate = jax.random.split(jax.random.fold_in(key, place))
-            chosen = global_draw(jax.random.uniform, gate, x.shape[:1]) < probability
-            x = jnp.where(chosen.reshape(_along(x, 0)), augmentation(x, draw), x)
+            chosen = (gate < probability).reshape(_along(x, 0))
+            x = jnp.where(chosen, augmentation(x, draw_key), x)
     return x
 
 
@@ -131,10 +131,12 @@ def _along(x: Float[Array, "b *space c"], axis: int) -> tuple[int, ...]:
     return tuple(n if i in (0, axis) else 1 for i, n in enumerate(x.shape))
 
 
-def _per_example(x: Float[Array, "b *space c"], key: Key, low: float, high: float) -> Float[Array, "b ..."]:
-    uniform = global_draw(jax.random.uniform, key, x.shape[:1])
-    return (low + (high - low) * uniform).astype(x.dtype).reshape(_along(x, 0))
+def _uniform(x: Float[Array, "b *space c"], key: Key, count: int) -> Float[Array, "{count} b"]:
+    """`count` numbers in [0, 1) for every example; one draw for all of them is the quicker one."""
+    return global_draw(jax.random.uniform, key, (x.shape[0], count)).T
 
 
-def _integers(x: Float[Array, "b *space c"], key: Key, count: int) -> Array:
-    return global_draw(jax.random.randint, key, x.shape[:1], 0, count)
+def _integers(x: Float[Array, "b *space c"], key: Key, counts: Sequence[int]) -> list[Int[Array, "b"]]:
+    """For every example one number of 0 ... count - 1 for each count."""
+    uniform = _uniform(x, key, len(counts))
+    return [jnp.floor(u * count).astype(int) for u, count in zip(uniform, counts, strict=True)]
