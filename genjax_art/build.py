@@ -133,6 +133,10 @@ def _complete(kind: str, component: Component) -> Component:
     for option, value in component.options.items():
         if option not in defaults:
             raise unknown(f"option of {kind} {component.name}", option, defaults)
+        if isinstance(defaults[option], Mapping):
+            for entry in value:
+                if entry not in defaults[option]:
+                    raise unknown(f"{option} of {kind} {component.name}", entry, defaults[option])
         choices = (
             typing.get_args(hints.get(option))
             if typing.get_origin(hints.get(option)) is typing.Literal
@@ -140,7 +144,11 @@ def _complete(kind: str, component: Component) -> Component:
         )
         if choices and value not in choices:
             raise unknown(f"{option} of {kind} {component.name}", value, map(str, choices))
-    return Component(component.name, {**defaults, **component.options})
+    options = {**defaults, **component.options}
+    for option, default in defaults.items():
+        if isinstance(default, Mapping):  # one entry may be given without the others
+            options[option] = {**default, **options[option]}
+    return Component(component.name, options)
 
 
 def build_source(experiment: Experiment, split: str | None = None) -> Source:

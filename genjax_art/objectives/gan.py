@@ -14,14 +14,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from genjax_art.errors import unknown
+from genjax_art.errors import RunError, unknown
 from genjax_art.losses.adversarial import ADVERSARIAL
+from genjax_art.losses.penalty import PENALTIES, squared_gradient_norm
+from genjax_art.models.augment import augment
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Params
 from genjax_art.train.step import Player, fold
 
 G, D = "generator", "discriminator"
+NO_PENALTIES: Mapping[str, float] = dict.fromkeys(PENALTIES, 0.0)
 
 
 def build(
@@ -30,6 +33,8 @@ def build(
     transforms: Mapping[str, optax.GradientTransformation],
     *,
     loss: str = "non_saturating",
+    penalties: Mapping[str, float] = NO_PENALTIES,
+    augmentations: tuple[str, ...] = (),
     discriminator_repeats: int = 1,
     shared_latents: bool = True,
 ) -> Method:
@@ -39,48 +44,87 @@ def build(
       networks: `generator`(z, label, train) -> x, with fields `latents` and `classes` (0: unconditional), and
         `discriminator`(x, label, train) -> {"logits": [b], ...}.
       loss: a name in `ADVERSARIAL`.
+      penalties: weights of the penalties in `PENALTIES` on the discriminator, as factors: papers that write
+        gamma/2 for R1 and R2 have a weight of gamma/2 here.
+      augmentations: names in `models.augment.AUGMENTATIONS`; the discriminator sees reals and fakes through them
+        and every gradient, penalties' included, goes through them (DiffAugment, arXiv:2006.10738).
       discriminator_repeats: its updates per step, each on a fresh batch.
       shared_latents: both updates see the fakes of the same latents, which are then computed once.
 
-    Metrics: D(x) and D(G(z)) as mean probabilities, beside the losses.
+    Metrics: D(x) and D(G(z)) as mean probabilities, and each penalty before its weight, beside the losses.
 
     Raises:
-      UsageError: an unknown loss.
+      UsageError: an unknown loss, penalty or augmentation.
     """
     if loss not in ADVERSARIAL:
         raise unknown("adversarial loss", loss, ADVERSARIAL)
+    for name in penalties:
+        if name not in PENALTIES:
+            raise unknown("penalty", name, PENALTIES)
     game = ADVERSARIAL[loss]
+    weights = {name: weight for name, weight in penalties.items() if weight}
     generator, discriminator = networks[G], networks[D]
-    latents, classes = generator.latents, generator.classes
+    classes = generator.classes
 
     def label_of(batch: Batch) -> Array | None:
         return batch["label"] if classes else None
 
-    def fakes(
-        params: Params, extras: Mapping[str, Any], batch: Batch, key: Key
-    ) -> tuple[Float[Array, "b *shape"], Mapping[str, Any]]:
-        z = global_normal(fold(key, "latents"), (batch["x"].shape[0], latents))
+    def fakes(params: Params, extras: Any, batch: Batch, key: Key) -> tuple[Array, Mapping[str, Any]]:
+        z = global_normal(fold(key, "latents"), (batch["x"].shape[0], generator.latents))
         return apply(generator, params, extras, z, label_of(batch))
 
+    def seen(x: Float[Array, "b *shape"], key: Key, which: str) -> Float[Array, "b *shape"]:
+        return augment(x, fold(key, f"augment {which}"), names=augmentations) if augmentations else x
+
     def discriminator_loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
-        x, _ = fakes(others[G], extras[G], batch, key)
-        real, fake, own_extras = judge_both(discriminator, own, extras[D], batch["x"], x, label_of(batch))
+        x, label = batch["x"], label_of(batch)
+        made, _ = fakes(others[G], extras[G], batch, key)
+        real, fake, own_extras = judge_both(
+            discriminator, own, extras[D], seen(x, key, "real"), seen(made, key, "fake"), label
+        )
         values = game.discriminator(real["logits"], fake["logits"])
         metrics = {
             "real_probability": jnp.mean(jax.nn.sigmoid(real["logits"])),
             "fake_probability": jnp.mean(jax.nn.sigmoid(fake["logits"])),
         }
+        if weights:
+            if extras[D]:
+                raise RunError("penalties need a discriminator without batch statistics: choose another norm for it")
+            paid = pay(lambda x, label: apply(discriminator, own, {}, x, label)[0]["logits"], batch, made, key)
+            values = values + sum(weights[name] * value for name, value in paid.items())
+            metrics |= {name: jnp.mean(value) for name, value in paid.items()}
         return jnp.mean(values), (metrics, {**extras, D: own_extras})
 
+    def pay(logits: Any, batch: Batch, made: Array, key: Key) -> dict[str, Float[Array, "b"]]:
+        """Each penalty with a weight, per example; R1 and R2 from one pull-back."""
+        x, label, n = batch["x"], label_of(batch), batch["x"].shape[0]
+
+        def critic_of_both(pair: Array) -> Array:
+            stacked = jnp.concatenate([seen(pair[:n], key, "real"), seen(pair[n:], key, "fake")])
+            return logits(stacked, None if label is None else jnp.concatenate([label, label]))
+
+        def critic(x: Array) -> Array:
+            return logits(seen(x, key, "real"), label)
+
+        paid = {}
+        if weights.keys() >= {"r1", "r2"}:
+            squares = squared_gradient_norm(critic_of_both, jnp.concatenate([x, made]))
+            paid = {"r1": squares[:n], "r2": squares[n:]}
+        for name in weights.keys() - paid.keys():
+            paid[name] = PENALTIES[name](critic, x, made, fold(key, name))
+        return paid
+
     def generator_loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
-        fake, own_extras = fakes(own, extras[G], batch, key)
-        label = label_of(batch)
+        made, own_extras = fakes(own, extras[G], batch, key)
+        label, fake_seen = label_of(batch), seen(made, key, "fake")
         real: Array | None = None
         if game.needs_real:
-            out, judged, _ = judge_both(discriminator, others[D], extras[D], batch["x"], fake, label)
+            out, judged, _ = judge_both(
+                discriminator, others[D], extras[D], seen(batch["x"], key, "real"), fake_seen, label
+            )
             real = out["logits"]
         else:
-            judged, _ = apply(discriminator, others[D], extras[D], fake, label)
+            judged, _ = apply(discriminator, others[D], extras[D], fake_seen, label)
         values = game.generator(judged["logits"], real)
         metrics = {"fake_probability": jnp.mean(jax.nn.sigmoid(judged["logits"]))}
         return jnp.mean(values), (metrics, {**extras, G: own_extras})
@@ -98,14 +142,12 @@ def build(
         init=lambda key: init(networks, spec, key),
         generate=generate,
         sampled=G,
-        latents=latents,
+        latents=generator.latents,
         classes=spec.classes if classes else (),
     )
 
 
-def init(
-    networks: Mapping[str, nn.Module], spec: ArraySpec, key: Key
-) -> tuple[dict[str, Params], dict[str, Any]]:
+def init(networks: Mapping[str, nn.Module], spec: ArraySpec, key: Key) -> tuple[dict[str, Params], dict[str, Any]]:
     """First parameters and extras (other Flax collections) of generator and discriminator."""
     generator = networks[G]
     label = jnp.zeros((2,), jnp.int32) if generator.classes else None
@@ -126,12 +168,7 @@ def apply(
 
 
 def judge_both(
-    discriminator: nn.Module,
-    params: Params,
-    extras: Mapping[str, Any],
-    real: Array,
-    fake: Array,
-    label: Array | None,
+    discriminator: nn.Module, params: Params, extras: Mapping[str, Any], real: Array, fake: Array, label: Array | None
 ) -> tuple[Mapping[str, Array], Mapping[str, Array], Mapping[str, Any]]:
     """The discriminator's outputs for reals and fakes, and its new extras.
 
