@@ -170,6 +170,12 @@ def test_discretized_logistic_is_the_difference_of_sigmoids():
     np.testing.assert_allclose(per_pixel, found, rtol=1e-6)
 
 
+def test_discretized_logistic_of_a_wide_scale_is_density_times_bin_width():
+    """The difference of two sigmoids there is far below a float32 of either."""
+    log_mass = discretized_logistic(f32([[0.1]]), f32([[0.1]]), f32(18.0), 256, -1.0, 1.0)
+    np.testing.assert_allclose(log_mass, [math.log(2 / 255) - 18.0 - 2 * math.log(2)], rtol=1e-6)
+
+
 def pixels(low, high, shape, seed):
     return low + (high - low) * np.random.default_rng(seed).integers(0, 256, shape) / 255.0
 
