@@ -7,10 +7,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int, Shaped
 
+from genjax_art.errors import RunError
 from genjax_art.spec import ArraySpec, Kind
 
 
-class DataError(ValueError):
+class DataError(RunError):
     """What is wrong with the data that was asked for, in one line: the offender, the choices, the remedy."""
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from genjax_art.spec import ArraySpec
 
-MODULES: Mapping[str, str] = {"image": "genjax_art.media.image"}
+MODULES: Mapping[str, str] = {"image": "genjax_art.media.image", "roll": "genjax_art.media.music"}
 
 
 def _module(spec: ArraySpec) -> ModuleType:
