@@ -218,10 +218,16 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
     }.items():
         if (value := getattr(experiment, field)) < least:
             raise UsageError(f"--{field.replace('_', '-')} must be at least {least}, got {value}")
+    if experiment.seed >= 2**31:
+        raise UsageError(f"--seed must be below 2147483648, got {experiment.seed}")
     method = build_method(experiment, spec)
     players = [player.name for player in method.players]
-    if extra := sorted(set(experiment.ema_half_life) - set(players)):
-        raise unknown("player in ema_half_life", extra[0], players)
+    for field in ("optimizers", "ema_half_life"):
+        if extra := sorted(set(getattr(experiment, field)) - set(players)):
+            raise unknown(f"player in {field}", extra[0], players)
+    for name, images in experiment.ema_half_life.items():
+        if images <= 0:
+            raise UsageError(f"--ema-half-life.{name} must be above 0 images, got {images:g}")
     return Plan(
         name=experiment.name,
         config={**to_json(experiment), "spec": dataclasses.asdict(spec)},

@@ -24,9 +24,10 @@ def cosine(peak: float, steps: int, *, warmup_steps: int = 0, final: float = 0.0
 def linear(
     peak: float, steps: int, *, warmup_steps: int = 0, start: float = 0.0, final: float = 0.0
 ) -> optax.Schedule:
-    """`peak` until the fraction `start` of the run, then a straight line to `final * peak` at its end."""
-    begin = int(start * steps)
-    decay = optax.linear_schedule(peak, final * peak, max(1, steps - begin), max(0, begin - warmup_steps))
+    """`peak` until the fraction `start` of the run (or the end of the warm-up, if that is later), then a straight
+    line to `final * peak` at the run's end."""
+    begin = max(int(start * steps), warmup_steps)
+    decay = optax.linear_schedule(peak, final * peak, max(1, steps - begin), begin - warmup_steps)
     return _warm_up(decay, peak, warmup_steps)
 
 

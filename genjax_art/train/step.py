@@ -68,7 +68,7 @@ def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | N
     the losses report, as `<player>/<name>`; of the last repeat where there are several.
 
     Raises:
-      ValueError: no players, or two of one name.
+      ValueError: no players, or two of one name; when called, rows that the repeats cannot share equally.
     """
     players = tuple(players)
     names = [player.name for player in players]
@@ -78,6 +78,11 @@ def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | N
     ema = dict(ema or {})
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        if odd := {name: len(x) for name, x in batch.items() if len(x) % rows}:
+            raise ValueError(
+                f"a device's share of the batch has {odd} rows, not a multiple of the {rows} updates that a step makes "
+                "of a player: change the batch size"
+            )
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         metrics: dict[str, Array] = {}
         for player in players:
