@@ -47,10 +47,11 @@ class Generator(nn.Module):
         strides = pyramid(self.spec.space, above=7)
         base = coarsest(self.spec.space, strides)
         h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes)], -1)
-        h = nn.Dense(prod(base) * self.width)(h).reshape(-1, *base, self.width)
+        bias = self.norm == "none"  # a bias under batch statistics has no effect, and Adam would walk it at random
+        h = nn.Dense(prod(base) * self.width, use_bias=bias)(h).reshape(-1, *base, self.width)
         h = nn.leaky_relu(self.normalise(h, train), 0.2)
         for level in reversed(range(len(strides))):
-            h = ConvTranspose(self.width, self.kernel, strides[level], kernel_init=glorot)(h)
+            h = ConvTranspose(self.width, self.kernel, strides[level], bias, kernel_init=glorot)(h)
             h = crop(h, coarsest(self.spec.space, strides[:level]))
             h = nn.leaky_relu(self.normalise(h, train), 0.2)
         return into_range(Conv(self.spec.channels, self.kernel, kernel_init=glorot)(h), self.spec)
@@ -71,8 +72,9 @@ class Discriminator(nn.Module):
     ) -> dict[str, Float[Array, "..."]]:
         h = x
         for level, stride in enumerate(pyramid(x.shape[1:-1], above=4)):
-            h = Conv(self.width, self.kernel, stride, kernel_init=glorot)(h)
-            if self.norm == "batch" and level > 0:  # not on pixels: arXiv:1511.06434, section 3
+            normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434, section 3
+            h = Conv(self.width, self.kernel, stride, bias=not normed, kernel_init=glorot)(h)
+            if normed:
                 h = BatchNorm()(h, train)
             h = nn.leaky_relu(h, 0.2)
         h = h.reshape(h.shape[0], -1)

@@ -21,8 +21,8 @@ class TrainState(flax.struct.PyTreeNode):
     never changes: every random number of a run comes from (seed, step, player, purpose).
     """
 
-    step: Int[Array, ""]
-    seed: Int[Array, ""]
+    step: Any  # Int[Array, ""] in a step; elsewhere leaves are also NumPy arrays, shapes or shardings
+    seed: Any
     params: Mapping[str, Params]
     opt_state: Mapping[str, Any]
     extras: Mapping[str, Any]

@@ -108,13 +108,14 @@ def _update(player: Player, state: TrainState, batch: Batch, key: Key) -> tuple[
     gradient = jax.value_and_grad(player.loss, has_aux=True)
     (loss, (metrics, extras)), grads = gradient(own, others, state.extras, batch, key)
     loss, metrics, grads = jax.tree.map(device_mean, (loss, dict(metrics), grads))
-    updates, opt_state = player.tx.update(grads, state.opt_state[name], own)
+    with jax.numpy_dtype_promotion("standard"):  # Optax takes floats to the power of its integer count
+        updates, opt_state = player.tx.update(grads, state.opt_state[name], own)
     state = state.replace(
         params={**state.params, name: optax.apply_updates(own, updates)},
         opt_state={**state.opt_state, name: opt_state},
         extras=extras,
     )
-    norms = {"grad_norm": optax.global_norm(grads), "update_norm": optax.global_norm(updates)}
+    norms = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(updates)}
     return state, {"loss": loss, **norms, **metrics}
 
 

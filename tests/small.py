@@ -1,0 +1,117 @@
+"""Any experiment, shrunk for tests: narrow networks, two steps, noise of the shape of its own data.
+
+What is shrunk is found by type, not by name, so that a new preset, model or objective is tested without a change
+here.
+"""
+
+import dataclasses
+import functools
+import tempfile
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from genjax_art.build import complete
+from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.data.arrays import ArraySource, synthetic_source
+from genjax_art.data.builder import find_builder
+from genjax_art.data.request import make_request
+from genjax_art.spec import ArraySpec
+
+LARGEST = 8  # of every whole number among a component's options: widths, latents, samples, ...
+DIGITS = tuple(str(i) for i in range(10))
+# public sets of TFDS, which have no file in our room
+PUBLIC = {"mnist": ((28, 28, 1), DIGITS), "fashion_mnist": ((28, 28, 1), DIGITS), "cifar10": ((32, 32, 3), DIGITS)}
+
+
+def shrink(experiment: Experiment, **changes: Any) -> Experiment:
+    """`experiment` with small components, a batch of 8 and two steps; `changes` replace its fields."""
+    experiment = complete(experiment)
+    lengths = {"batch_size": 8, "steps": 2, "log_every": 1, "sample_every": 2, "save_every": 1}
+    small = {"model": _component(experiment.model), "objective": _component(experiment.objective)}
+    return dataclasses.replace(experiment, **{**small, **lengths, **changes})
+
+
+def _component(component: Component) -> Component:
+    return Component(component.name, {name: _value(value) for name, value in component.options.items()})
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_value(item) for item in value)
+    return min(value, LARGEST) if type(value) is int else value
+
+
+@functools.cache
+def spec_of(data: Data) -> ArraySpec:
+    """What the examples of a preset's data are, without preparing or reading them."""
+    if data.name in PUBLIC:
+        shape, classes = PUBLIC[data.name]
+        kind, low, high = "image", -1.0, 1.0
+    else:
+        shape, classes, kind, low, high = _shipped(data)
+    if kind == "image":
+        shape = (*(data.size or shape[:2]), data.channels or shape[2])
+    return ArraySpec(shape, low, high, kind, classes)
+
+
+def _shipped(data: Data) -> tuple[Any, ...]:
+    builder = find_builder(data.name)
+    assert builder is not None, f"{data.name} is neither shipped nor in small.PUBLIC: add its shape there"
+    with tempfile.TemporaryDirectory() as empty:
+        request = make_request(data.name, data.split, empty, data.folder, data.size, data.channels)
+        features = builder(config=builder.configure(request), data_dir=empty).info.features
+    label = features["label"] if "label" in features else None  # noqa: SIM401 (no Mapping)
+    classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
+    shape = tuple(features["image" if "image" in features else "x"].shape)
+    return shape, classes, builder.kind, builder.low, builder.high
+
+
+def noise(spec: ArraySpec, length: int = 32) -> ArraySource:
+    """A source of uniform noise that fits `spec`."""
+    return synthetic_source(spec, length, seed=0)
+
+
+def noise_batch(spec: ArraySpec, rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """One batch of uniform noise in the range of `spec`, with labels where it has classes."""
+    rng = np.random.default_rng(seed)
+    batch = {"x": rng.uniform(spec.low, spec.high, (rows, *spec.shape)).astype(np.float32)}
+    if spec.classes:
+        batch["label"] = rng.integers(0, len(spec.classes), rows, dtype=np.int32)
+    return batch
+
+
+def gan_experiment(loss: str = "non_saturating", **model: Any) -> Experiment:
+    """A tiny convolutional GAN; `model` are options of the model."""
+    optimizer = Optimizer(1e-3)
+    return Experiment(
+        name="tiny-gan",
+        model=Component("dcgan", {"width": 4, "latents": 4, "kernel": 3, **model}),
+        objective=Component("gan", {"loss": loss}),
+        optimizers={"discriminator": optimizer, "generator": optimizer},
+        data=Data("mnist_5k"),
+        batch_size=8,
+        steps=4,
+        ema_half_life={"generator": 100.0},
+        log_every=1,
+        sample_every=2,
+        save_every=2,
+    )
+
+
+def vae_experiment(**objective: Any) -> Experiment:
+    """A tiny fully connected VAE; `objective` are options of the objective."""
+    return Experiment(
+        name="tiny-vae",
+        model=Component("mlp_vae", {"width": 8, "latents": 3}),
+        objective=Component("vae", {"likelihood": "bernoulli", **objective}),
+        optimizers={"vae": Optimizer(1e-3)},
+        data=Data("mnist_5k"),
+        batch_size=8,
+        steps=4,
+        ema_half_life={"vae": 100.0},
+        log_every=1,
+        sample_every=2,
+        save_every=2,
+    )

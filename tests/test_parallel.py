@@ -1,0 +1,106 @@
+"""One device, eight under pmap, a mesh of eight: the same training. And what they refuse."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from genjax_art.build import build_plan
+from genjax_art.config import Component, Optimizer
+from genjax_art.shards import DEVICE_AXIS
+from genjax_art.spec import ArraySpec
+from genjax_art.train.compile import compile_step
+from genjax_art.train.step import batches_per_step, make_step
+from genjax_art.training import initial_state
+from small import gan_experiment, noise_batch, vae_experiment
+
+GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
+
+
+def with_objective(experiment, **options):
+    objective = Component(experiment.objective.name, {**experiment.objective.options, **options})
+    return dataclasses.replace(experiment, objective=objective)
+
+
+EXPERIMENTS = {
+    # batch statistics of the real, the generated and the generator's own batch
+    "gan with BatchNorm": gan_experiment(generator_norm="batch", discriminator_norm="batch", conditional=True),
+    # several batches a step, and a loss with a mean inside; it does not determine the last bias, which Adam would
+    # walk at random: so SGD
+    "gan without, two updates": dataclasses.replace(
+        with_objective(gan_experiment("relativistic_average"), discriminator_repeats=2, shared_latents=False),
+        model=Component("mlp", {"width": 8, "latents": 4}),
+        optimizers={name: Optimizer(0.05, Component("sgd")) for name in ("discriminator", "generator")},
+    ),
+    # a learnt scale, and again a mean inside
+    "vae": dataclasses.replace(
+        vae_experiment(likelihood="discretized_logistic", minimum_kl=0.1),
+        model=Component("mlp_vae", {"width": 8, "latents": 3, "conditional": True}),
+    ),
+}
+
+
+@functools.cache
+def plan_and_start(name):
+    plan = build_plan(EXPERIMENTS[name], GREY)
+    return plan, jax.device_get(initial_state(plan))
+
+
+def trained(name, how, *, mesh=None, steps=5):
+    """State and last metrics after `steps` steps on batches of 16 (times the repeats)."""
+    plan, start = plan_and_start(name)
+    compiled = compile_step(make_step(plan.method.players, ema=plan.ema), how, mesh=mesh)
+    state = compiled.put_state(start)
+    for n in range(steps):
+        batch = compiled.put_batch(noise_batch(GREY, 16 * batches_per_step(plan.method.players), seed=n))
+        if how == "pmap":
+            assert batch["x"].shape[0] == 8  # each device has its own rows
+        state, metrics = compiled.step(state, batch)
+    devices = {"jit": 1, "pmap": 8, "mesh": 8 if mesh is None else mesh.size}[how]
+    assert all(len(x.sharding.device_set) == devices and x.is_fully_replicated for x in jax.tree.leaves(state))
+    return jax.device_get((state, metrics))
+
+
+def assert_same(expected, actual, tolerance=1e-5):
+    (state, metrics), (other, other_metrics) = expected, actual
+    for part in ("step", "seed", "params", "extras", "ema"):
+        assert jax.tree.structure(getattr(state, part)) == jax.tree.structure(getattr(other, part))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(getattr(state, part)):
+            twin = dict(jax.tree_util.tree_leaves_with_path(getattr(other, part)))[path]
+            name = part + jax.tree_util.keystr(path)
+            assert leaf.shape == twin.shape, name  # no device axis
+            np.testing.assert_allclose(leaf, twin, rtol=0, atol=tolerance, err_msg=name)
+    assert metrics.keys() == other_metrics.keys()
+    for name, value in metrics.items():
+        np.testing.assert_allclose(value, other_metrics[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_all_modes_train_the_same(name):
+    expected = trained(name, "jit")
+    before = plan_and_start(name)[1].params
+    moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before, expected[0].params)), strict=True)]
+    assert np.median(moved) > 1e-3  # far above the tolerance: there is something to agree on
+    assert_same(expected, trained(name, "pmap"))
+    assert_same(expected, trained(name, "mesh"))
+    if name == "vae":
+        two = Mesh(np.array(jax.devices()[:2]), (DEVICE_AXIS,))
+        assert_same(expected, trained(name, "mesh", mesh=two))
+
+
+@pytest.mark.parametrize("how", ["pmap", "mesh"])
+def test_rows_that_cannot_be_shared_are_refused(how):
+    compiled = compile_step(make_step(plan_and_start("vae")[0].method.players), how)
+    with pytest.raises(ValueError, match="has 12 rows, not a multiple of 8 devices: change the batch size"):
+        compiled.put_batch(noise_batch(GREY, 12))
+
+
+def test_repeats_that_cannot_be_shared_are_refused():
+    """8 rows, 8 devices: each has one row, of which two updates cannot both have one."""
+    plan, start = plan_and_start("gan without, two updates")
+    compiled = compile_step(make_step(plan.method.players, ema=plan.ema), "pmap")
+    with pytest.raises(ValueError, match="not a multiple of the 2 updates"):
+        compiled.step(compiled.put_state(start), compiled.put_batch(noise_batch(GREY, 8)))
