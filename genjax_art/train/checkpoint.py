@@ -5,6 +5,8 @@ on one device or in NumPy.
 """
 
 import logging
+import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,6 @@ from genjax_art.errors import RunError
 from genjax_art.train.state import TrainState
 
 SCORE = "score"
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports each save in several lines
 
 
 class Checkpoints:
@@ -41,7 +42,11 @@ class Checkpoints:
             best_mode="min",
         )
         self._ocp = ocp
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports each save in several lines
+        try:
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        except ValueError as error:  # of a score, which is read at once
+            raise RunError(f"a score under {folder} cannot be read ({error}): delete its checkpoint") from error
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -54,6 +59,7 @@ class Checkpoints:
         tree = jax.tree.map(
             np.array, _plain(state)
         )  # a copy: on CPU np.asarray may share memory with the state
+        score = score if math.isfinite(score) else math.inf  # NaN would count as the best
         self._manager.save(step, args=self._ocp.args.StandardSave(tree), metrics={SCORE: score})
 
     def wait(self) -> None:
@@ -82,13 +88,36 @@ class Checkpoints:
         try:
             tree = self._manager.restore(step, args=self._ocp.args.StandardRestore(like))
         except (ValueError, KeyError, OSError) as error:
+            _silence_abandoned_reads()
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise RunError(f"checkpoint {folder}/{step} cannot be read for this model: {reason}") from error
+        _check_shapes(tree, like, f"checkpoint {folder}/{step} cannot be read for this model")
         return TrainState(**tree)
 
     def best_step(self) -> int | None:
         """The step with the lowest score, if any was scored."""
         return self._manager.best_step()
+
+
+def _check_shapes(tree: dict[str, Any], like: dict[str, Any], refusal: str) -> None:
+    """Raises RunError where an array is not of the expected shape: Orbax returns it as it is."""
+    wanted = jax.tree.leaves(like)
+    for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(tree), wanted, strict=True):
+        if leaf.shape != want.shape:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise RunError(f"{refusal}: {name} has shape {leaf.shape}, not {want.shape}")
+
+
+def _silence_abandoned_reads() -> None:
+    """After a failed read Orbax abandons the others; they would report, each with a traceback, a closed loop."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if str(error) != "Event loop is closed":
+            before(kind, error, trace)
+
+    sys.excepthook = hook
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def _score(metrics: Mapping[str, float]) -> float:
