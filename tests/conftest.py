@@ -9,7 +9,10 @@ os.environ["XLA_FLAGS"] = (
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["GENJAX_ART_COMPILATION_CACHE"] = "off"  # a test never depends on what an earlier run compiled
 
+import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import pytest
@@ -17,7 +20,8 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,50 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("no shared data beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def _compilations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What one test has compiled, the next one of the session finds."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    names = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs", "persistent_cache_min_entry_size_bytes")
+    before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
+    for name, value in zip(before, (str(tmp_path_factory.mktemp("compiled")), 0.1, -1), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def quick_runs(_compilations: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that draw and score few pictures, and leave the settings of the process alone."""
+    monkeypatch.setattr("genjax_art.training.PICTURES", 4)
+    monkeypatch.setattr("genjax_art.training.SCORED", 8)
+    monkeypatch.setattr("genjax_art.train.compile.prepare_process", lambda: None)
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(
+    quick_runs: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ended]:
+    """`command("train", "mlp-gan", "--steps", 2)`: an entry script in this process, as the shell would see it."""
+    from genjax_art import cli
+
+    def run(script: str, *arguments: object) -> Ended:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", [f"{script}.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main(runpy.run_path(str(ROOT / f"{script}.py"))[script])
+        out, err = capsys.readouterr()
+        return Ended(int(end.value.code or 0), out, err)
+
+    return run

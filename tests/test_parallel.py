@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import Mesh
+from small import gan_experiment, noise_batch, vae_experiment
 
 from genjax_art.build import build_plan
 from genjax_art.config import Component, Optimizer
@@ -15,7 +16,6 @@ from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.step import batches_per_step, make_step
 from genjax_art.training import initial_state
-from small import gan_experiment, noise_batch, vae_experiment
 
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
 

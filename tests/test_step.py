@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import gan_experiment, noise_batch, vae_experiment
 
 from genjax_art.build import build_plan
 from genjax_art.spec import ArraySpec
@@ -14,7 +15,6 @@ from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state
 from genjax_art.train.step import Player, batches_per_step, fold, make_step
 from genjax_art.training import initial_state
-from small import gan_experiment, noise_batch, vae_experiment
 
 GREY = ArraySpec((12, 10, 1), classes=("a", "b"))
 
@@ -225,7 +225,7 @@ def test_players_need_distinct_names_and_parameters():
     a = Player("a", pull("a"), optax.sgd(0.1))
     with pytest.raises(ValueError, match="distinct names"):
         make_step(())
-    with pytest.raises(ValueError, match="distinct names.*a, a"):
+    with pytest.raises(ValueError, match=r"distinct names.*a, a"):
         make_step((a, a))
     with pytest.raises(ValueError, match="no parameters for player 'a'; params has: b"):
         create_state((a,), {"b": {"w": jnp.float32(0)}})

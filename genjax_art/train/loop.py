@@ -71,12 +71,12 @@ def train(
 
 
 def _fetch(pending: Sequence[Mapping[str, jax.Array]], first: int) -> list[Mapping[str, float]]:
-    rows = jax.device_get(list(pending))
+    rows = [{name: float(value) for name, value in row.items()} for row in jax.device_get(list(pending))]
     for step, row in enumerate(rows, first):
         for name, value in row.items():
             if not np.isfinite(value):
                 raise RunError(
-                    f"{name} is {float(value)} at step {step}; the last checkpoint before it is kept: "
+                    f"{name} is {value} at step {step}; the last checkpoint before it is kept: "
                     "try a lower learning rate or gradient clipping"
                 )
     return rows

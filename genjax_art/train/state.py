@@ -21,12 +21,13 @@ class TrainState(flax.struct.PyTreeNode):
     never changes: every random number of a run comes from (seed, step, player, purpose).
     """
 
-    step: Any  # Int[Array, ""] in a step; elsewhere leaves are also NumPy arrays, shapes or shardings
-    seed: Any
-    params: Mapping[str, Params]
-    opt_state: Mapping[str, Any]
-    extras: Mapping[str, Any]
-    ema: Mapping[str, Params]
+    # Any: besides arrays, these trees hold NumPy arrays, shapes, shardings or axes, and may be prefixes (0 for a tree)
+    step: Any  # Int[Array, ""]
+    seed: Any  # Int[Array, ""]
+    params: Any  # Mapping[str, Params]
+    opt_state: Any  # Mapping[str, Any]
+    extras: Any  # Mapping[str, Any]
+    ema: Any  # Mapping[str, Params]
 
 
 def create_state(

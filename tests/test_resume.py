@@ -1,0 +1,223 @@
+"""N + M steps are N steps, a stop, and M steps, bit for bit; interruption; what a failed run leaves."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from small import gan_experiment, noise, vae_experiment
+
+from genjax_art import runs
+from genjax_art.build import build_plan
+from genjax_art.config import Component, Data, Optimizer
+from genjax_art.data.arrays import ArraySource
+from genjax_art.errors import RunError
+from genjax_art.spec import ArraySpec
+from genjax_art.train.checkpoint import Checkpoints
+from genjax_art.train.logs import read_metrics
+from genjax_art.train.state import state_shapes
+from genjax_art.training import run
+
+pytestmark = pytest.mark.usefixtures("quick_runs")
+GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
+GAN = gan_experiment(generator_norm="batch", discriminator_norm="batch", conditional=True)
+COSINE = Optimizer(1e-3, Component("adamw"), Component("cosine", {"warmup_steps": 2}), clip=1.0)
+VAE = dataclasses.replace(vae_experiment(likelihood="gaussian"), optimizers={"vae": COSINE})
+
+
+def plan_of(experiment, **changes):
+    return build_plan(dataclasses.replace(experiment, **changes), GREY)
+
+
+def restored(plan, folder, step=None):
+    with Checkpoints(folder / runs.CHECKPOINTS) as checkpoints:
+        return checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema), step)
+
+
+def assert_bitwise_equal(plan, one, other):
+    a, b = restored(plan, one), restored(plan, other)
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        assert np.array_equal(x, y), jax.tree_util.keystr(path)
+
+
+class Interrupting:
+    """A source that sends this process a signal when it is asked for the n-th time."""
+
+    def __init__(self, source, number, after):
+        self.source, self.number, self.left = source, number, after
+        self.spec = source.spec
+
+    def __len__(self):
+        return len(self.source)
+
+    def take(self, indices):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+        return self.source.take(indices)
+
+
+def losses(folder):
+    """What was logged, without times."""
+    timed = {"seconds", "images_per_second"}
+    return [{k: v for k, v in row.items() if k not in timed} for row in read_metrics(folder / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("experiment", [GAN, VAE], ids=["gan", "vae"])
+def test_a_resumed_run_is_the_uninterrupted_one(experiment, tmp_path):
+    """Here it ends after 3 of 7 steps, and is then asked for more; the schedule must be that of 7 steps."""
+    plan, source = plan_of(experiment, steps=7), noise(GREY, 20)  # an epoch is 2.5 steps
+    assert run(plan, source, tmp_path / "whole", how="jit") == 0
+    first = dataclasses.replace(plan, steps=3)
+    assert run(first, source, tmp_path / "parts", how="jit") == 0
+    assert run(plan, source, tmp_path / "parts", how="jit", resume=True) == 0
+    assert int(restored(plan, tmp_path / "parts").step) == 7
+    assert_bitwise_equal(plan, tmp_path / "whole", tmp_path / "parts")
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+    samples = [(tmp_path / part / "samples" / "step_0000007.png").read_bytes() for part in ("whole", "parts")]
+    assert samples[0] == samples[1]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_after_a_checkpoint(number, status, tmp_path, capsys):
+    plan, source = plan_of(VAE, steps=40, save_every=100, sample_every=0, log_every=5), noise(GREY, 20)
+    assert run(plan, Interrupting(source, number, after=6), tmp_path / "parts", how="jit") == status
+    stopped = runs.last_step(tmp_path / "parts")
+    assert 0 < stopped < 40
+    assert f"stopped at step {stopped} of 40" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # ours are gone again
+    assert run(plan, source, tmp_path / "parts", how="jit", resume=True) == 0
+    assert run(plan, source, tmp_path / "whole", how="jit") == 0
+    assert_bitwise_equal(plan, tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_goes_on_in_another_mode(tmp_path):
+    plan, source = plan_of(VAE, steps=4), noise(GREY, 20)
+    run(plan, source, tmp_path / "whole", how="jit")
+    run(dataclasses.replace(plan, steps=2), source, tmp_path / "parts", how="pmap")
+    run(plan, source, tmp_path / "parts", how="mesh", resume=True)
+    a, b = restored(plan, tmp_path / "whole"), restored(plan, tmp_path / "parts")
+    for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-5)
+
+
+def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
+    plan = plan_of(VAE, steps=4)
+    run(plan, noise(GREY, 20), tmp_path / "run", how="jit")
+    names = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert {"config.json", "metrics.jsonl", "curves.png"} <= names
+    assert {"samples/step_0000002.png", "samples/step_0000004.png"} <= names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    assert not [name for name in names if name.endswith(".part")]
+    assert runs.last_step(tmp_path / "run") == 4
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "trained at step 4 of 4" in last and f"python sample.py {tmp_path / 'run'}" in last
+    assert {"vae/loss", "vae/grad_norm", "vae/elbo", "vae/reconstruction", "vae/kl"} <= set(losses(tmp_path / "run")[0])
+
+
+def test_another_seed_is_another_run(tmp_path):
+    for seed in (0, 1):
+        run(plan_of(VAE, seed=seed, steps=1, sample_every=0), noise(GREY, 20), tmp_path / str(seed), how="jit")
+    a, b = (restored(plan_of(VAE), tmp_path / str(seed)) for seed in (0, 1))
+    kernels = [s.params["vae"]["encoder"]["Dense_0"]["kernel"] for s in (a, b)]
+    assert np.abs(kernels[0] - kernels[1]).min() < np.abs(kernels[0] - kernels[1]).max()
+    assert not np.isclose(*kernels).any()
+
+
+def broken_from(row):
+    """A source of which every example from `row` on is not a number."""
+    source = noise(ArraySpec(GREY.shape, kind="points", classes=GREY.classes), 64)
+    x = source.arrays["x"].copy()
+    x[row:] = np.nan
+    return ArraySource(GREY, {**source.arrays, "x": x})
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    in_order = lambda length, *, batch_size, n, **_: np.arange(n * batch_size, (n + 1) * batch_size) % length
+    monkeypatch.setattr("genjax_art.data.batches.batch_indices", in_order)
+    monkeypatch.setattr("genjax_art.training._scorer", lambda *_: lambda state: 0.0)
+    plan, folder = plan_of(VAE, steps=8, save_every=2, sample_every=0), tmp_path / "run"
+    with pytest.raises(RunError, match="is nan at step 6; the last checkpoint before it is kept") as error:
+        run(plan, broken_from(40), folder, how="jit")  # steps 1 to 5 see rows 0 to 39
+    assert "\n" not in str(error.value)
+    assert runs.last_step(folder) == 4
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(restored(plan, folder)))
+    assert run(plan, noise(GREY, 64), folder, how="jit", resume=True) == 0  # mended data: it goes on
+
+
+def test_nothing_is_written_where_the_devices_cannot_share_the_batch(tmp_path):
+    with pytest.raises(ValueError, match="has 12 rows, not a multiple of 8 devices"):
+        run(plan_of(VAE, batch_size=12), noise(GREY, 20), tmp_path / "run", how="pmap")
+    assert not (tmp_path / "run").exists()
+
+
+PRESET = """
+from genjax_art.config import Component, Data, Experiment, Optimizer
+
+EXPERIMENT = Experiment(
+    name="mine",
+    model=Component("mlp", {{"width": 8, "latents": 4}}),
+    objective=Component("gan", {{"loss": "minimax"}}),
+    optimizers={{"discriminator": Optimizer(1e-3), "generator": Optimizer(1e-3)}},
+    data=Data("image_folder", folder={folder!r}, size=(8, 8), channels=1),
+    batch_size=8,
+    log_every=1,
+    sample_every=0,
+    save_every=1_000_000,
+)
+"""
+
+
+def test_train_in_a_process_of_its_own_survives_sigterm(command, tmp_path):
+    """The user's own preset file on the user's own pictures, killed, resumed, and compared with an unkilled run."""
+    (tmp_path / "pictures" / "some").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        picture = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
+        picture.save(tmp_path / "pictures" / "some" / f"{i}.png")
+    preset = tmp_path / "mine.py"
+    preset.write_text(PRESET.format(folder=str(tmp_path / "pictures")))
+    own = {"TFDS_DATA_DIR": str(tmp_path / "sets"), "GENJAX_ART_CACHE": str(tmp_path / "cache")}
+    common = ["--parallel", "jit", "--data.data-dir", str(tmp_path / "sets")]
+    arguments = [str(preset), "--steps", "1000000", "--run-dir", str(tmp_path / "run"), *common]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *arguments],
+        env={**os.environ, **own},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        until = time.monotonic() + 120
+        while not (metrics.exists() and metrics.stat().st_size > 1000) and process.poll() is None:
+            assert time.monotonic() < until, "no step within two minutes"
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143, err
+    assert "Traceback" not in err
+    assert "python train.py --resume --run-dir" in out
+    stopped = runs.last_step(tmp_path / "run")
+    assert stopped > 0
+    for folder, how in (("run", ["--resume"]), ("whole", [])):
+        start = [] if how else [preset]
+        ended = command("train", *start, *how, "--steps", stopped + 3, "--run-dir", tmp_path / folder, *common)
+        assert ended.status == 0, ended.err
+    experiment = dataclasses.replace(
+        gan_experiment("minimax"),
+        model=Component("mlp", {"width": 8, "latents": 4}),
+        ema_half_life={},
+        data=Data("image_folder", folder=str(tmp_path / "pictures")),
+    )
+    plan = build_plan(experiment, ArraySpec((8, 8, 1), classes=("some",)))
+    assert_bitwise_equal(plan, tmp_path / "run", tmp_path / "whole")
