@@ -17,6 +17,7 @@ from genjax_art.config import Component, Data, Experiment, Optimizer
 from genjax_art.data.arrays import ArraySource, synthetic_source
 from genjax_art.data.builder import find_builder
 from genjax_art.data.request import make_request
+from genjax_art.data.source import open_source
 from genjax_art.spec import ArraySpec
 
 LARGEST = 8  # of every whole number among a component's options: widths, latents, samples, ...
@@ -58,7 +59,9 @@ def spec_of(data: Data) -> ArraySpec:
 
 def _shipped(data: Data) -> tuple[Any, ...]:
     builder = find_builder(data.name)
-    assert builder is not None, f"{data.name} is neither shipped nor in small.PUBLIC: add its shape there"
+    if builder is None:  # generated, or unknown
+        spec = open_source(data.name).spec
+        return spec.shape, spec.classes, spec.kind, spec.low, spec.high
     with tempfile.TemporaryDirectory() as empty:
         request = make_request(data.name, data.split, empty, data.folder, data.size, data.channels)
         features = builder(config=builder.configure(request), data_dir=empty).info.features

@@ -1,0 +1,160 @@
+"""An experiment as JSON and back, and what is refused."""
+
+import dataclasses
+import json
+
+import pytest
+from small import gan_experiment, spec_of, vae_experiment
+
+from genjax_art.build import build_method, build_plan, complete, load_preset, names, preset_names
+from genjax_art.config import VERSION, Component, Experiment, Optimizer, from_json, to_json
+from genjax_art.errors import RunError, UsageError
+from genjax_art.runs import read_config, write_config
+from genjax_art.spec import ArraySpec
+
+GREY = ArraySpec((8, 8, 1))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_go_through_json_and_back(name):
+    preset = load_preset(name)
+    assert preset.name == name
+    for experiment in (preset, complete(preset)):
+        text = json.dumps(to_json(experiment), allow_nan=False)
+        assert from_json(json.loads(text)) == experiment
+    assert complete(complete(preset)) == complete(preset)
+
+
+def test_every_field_goes_through_json_and_back():
+    experiment = dataclasses.replace(
+        gan_experiment(),
+        data=dataclasses.replace(gan_experiment().data, size=(8, 12), channels=3, folder="f", data_dir="d", split="s"),
+        optimizers={"a": Optimizer(0.5, Component("adamw", {"b1": 0.25}), Component("cosine", {"final": 1}), clip=2.0)},
+        ema_half_life={"a": 5.5},
+        model=Component("mlp", {"widths": (1, 2), "norm": "batch", "deep": {"r1": 0.5}, "on": True}),
+    )
+    assert from_json(json.loads(json.dumps(to_json(experiment)))) == experiment
+
+
+def written(**changes):
+    data = json.loads(json.dumps(to_json(vae_experiment())))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = data
+        for parent in parents:
+            place = place[parent]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": VERSION + 1}, f"config version {VERSION + 1} is not known here .*install a newer genjax_art"),
+        ({"version": None}, "config version None"),
+        ({"speed": 3}, "experiment: unknown speed; known: name, model"),
+        ({"data__colour": "red"}, r"experiment\.data: unknown colour; known: name, split"),
+        ({"name": None}, "experiment: missing name"),
+        ({"model__name": None}, r"experiment\.model: missing name"),
+        ({"steps": "many"}, r'experiment\.steps: "many" is not a int'),
+        ({"steps": 1.5}, r"experiment\.steps: 1.5 is not a int"),
+        ({"steps": True}, r"experiment\.steps: true is not a int"),
+        ({"data__size": [8]}, r"experiment\.data\.size: \[8\] is not a tuple"),
+        ({"data__channels": 2}, r"experiment\.data\.channels: 2 is not a"),
+        ({"optimizers__vae__learning_rate": "high"}, r"vae\.learning_rate: \"high\" is not a float"),
+        ({"optimizers": []}, r"experiment\.optimizers: \[\] is not a dict"),
+        ({"model": "mlp"}, r"experiment\.model: expected the fields of Component"),
+    ],
+)
+def test_a_wrong_config_is_refused_in_one_line(changes, message):
+    with pytest.raises(ValueError, match=message) as error:
+        from_json(written(**changes))
+    assert "\n" not in str(error.value)
+
+
+def test_whole_numbers_are_numbers():
+    assert from_json(written(optimizers__vae__learning_rate=1)).optimizers["vae"].learning_rate == 1.0
+
+
+def refused(experiment, message, kind=UsageError, spec=GREY):
+    with pytest.raises(kind, match=message) as error:
+        build_plan(experiment, spec)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_list_the_known_ones():
+    models = ", ".join(names(__import__("genjax_art.models", fromlist=["models"])))
+    assert "dcgan" in models and "layers" not in models
+    refused(
+        dataclasses.replace(gan_experiment(), model=Component("resnet")), f"unknown model 'resnet'; known: {models}"
+    )
+    refused(dataclasses.replace(gan_experiment(), objective=Component("diffusion")), "unknown objective .*known: .*gan")
+    refused(gan_experiment(depth=3), "unknown option of model dcgan 'depth'; known: conditional, .*width")
+    refused(gan_experiment(generator_norm="layer"), "unknown generator_norm of model dcgan 'layer'; known: batch, none")
+    refused(gan_experiment("softplus"), "unknown adversarial loss 'softplus'; known: hinge, .*non_saturating")
+    refused(vae_experiment(likelihood="poisson"), "unknown likelihood 'poisson'; known: bernoulli, .*gaussian")
+
+
+def test_parts_that_do_not_fit_together_are_refused():
+    gan, vae = gan_experiment(), vae_experiment()
+    refused(
+        dataclasses.replace(gan, objective=Component("vae")), "objective vae needs 'encoder'; model dcgan has networks"
+    )
+    refused(
+        dataclasses.replace(gan, optimizers={"generator": Optimizer()}),
+        "needs 'discriminator'.*optimizers for generator",
+    )
+    refused(
+        dataclasses.replace(vae, optimizers={**vae.optimizers, "critic": Optimizer()}), "player in optimizers 'critic'"
+    )
+    refused(
+        dataclasses.replace(vae, ema_half_life={"decoder": 1.0}),
+        "unknown player in ema_half_life 'decoder'; known: vae",
+    )
+    refused(
+        gan_experiment(conditional=True), "needs labels, and mnist_5k has none: use --model.no-conditional", RunError
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", 0), ("batch_size", 0), ("seed", -1), ("log_every", 0), ("save_every", 0), ("keep_latest", 0)]
+    + [("sample_every", -1), ("keep_best", -1), ("seed", 2**31)],
+)
+def test_sizes_that_make_no_sense_are_refused(field, value):
+    word = field.replace("_", "-")
+    refused(dataclasses.replace(vae_experiment(), **{field: value}), f"--{word} must be .*got {value}")
+
+
+def test_a_half_life_is_positive():
+    refused(dataclasses.replace(vae_experiment(), ema_half_life={"vae": 0.0}), "--ema-half-life.vae must be above 0")
+
+
+def test_a_run_folder_gives_back_experiment_and_spec(tmp_path):
+    spec = ArraySpec((8, 8, 3), 0.0, 1.0, classes=("a", "b"))
+    plan = build_plan(vae_experiment(), spec)
+    write_config(tmp_path, plan.config)
+    config, read = read_config(tmp_path)
+    assert read == spec
+    assert from_json(config) == complete(vae_experiment())
+    assert [player.name for player in build_method(from_json(config), read).players] == ["vae"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"spec": {}}', '{"spec": {"shape": 3}}', "\x00"])
+def test_an_unreadable_config_is_one_line(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunError, match="config.json cannot be read") as error:
+        read_config(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_name_what_exists(name):
+    """Their parts fit together and fit their data, in full size; nothing is computed."""
+    preset = load_preset(name)
+    plan = build_plan(preset, spec_of(preset.data))
+    assert {player.name for player in plan.method.players} == set(preset.optimizers)
+    assert isinstance(preset, Experiment)

@@ -1,0 +1,128 @@
+"""Learning rates against closed forms, every optimizer against its own first step, clipping, half-lives."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from genjax_art.build import build_transform
+from genjax_art.config import Component, Optimizer
+from genjax_art.errors import UsageError
+from genjax_art.train.optim import OPTIMIZERS, SCHEDULES, clipped, half_life
+
+PEAK, STEPS = 0.1, 100
+
+
+def rate(name, step, **options):
+    with jax.numpy_dtype_promotion("standard"):  # as `make_step` does
+        return float(SCHEDULES[name](PEAK, STEPS, **options)(jnp.int32(step)))
+
+
+def cosine(t, steps, final=0.0):
+    """SGDR, equation 5."""
+    return PEAK * (final + (1 - final) * (1 + math.cos(math.pi * t / steps)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),  # step -> learning rate
+    [
+        ("constant", {}, {0: PEAK, 50: PEAK, 100: PEAK}),
+        ("constant", {"warmup_steps": 10}, {0: 0, 5: PEAK / 2, 10: PEAK, 100: PEAK}),
+        ("cosine", {}, {0: PEAK, 25: cosine(25, 100), 50: PEAK / 2, 100: 0}),
+        ("cosine", {"final": 0.2}, {0: PEAK, 50: cosine(50, 100, 0.2), 100: 0.2 * PEAK}),
+        ("cosine", {"warmup_steps": 20}, {0: 0, 10: PEAK / 2, 20: PEAK, 60: PEAK / 2, 80: cosine(60, 80), 100: 0}),
+        ("linear", {}, {0: PEAK, 50: PEAK / 2, 75: PEAK / 4, 100: 0}),
+        ("linear", {"start": 0.5}, {0: PEAK, 50: PEAK, 75: PEAK / 2, 100: 0}),
+        ("linear", {"start": 0.5, "final": 0.5}, {50: PEAK, 75: 0.75 * PEAK, 100: PEAK / 2, 120: PEAK / 2}),
+        ("linear", {"warmup_steps": 20}, {0: 0, 10: PEAK / 2, 20: PEAK, 60: PEAK / 2, 100: 0}),
+        ("linear", {"warmup_steps": 20, "start": 0.6}, {10: PEAK / 2, 20: PEAK, 60: PEAK, 80: PEAK / 2, 100: 0}),
+    ],
+)
+def test_learning_rates(name, options, expected):
+    assert {step: rate(name, step, **options) for step in expected} == pytest.approx(expected, abs=1e-7)
+
+
+def test_every_schedule_is_tested_and_warms_up():
+    assert set(SCHEDULES) == {"constant", "cosine", "linear"}, "add the new one above"
+    for name in SCHEDULES:
+        assert rate(name, 4, warmup_steps=8) == pytest.approx(PEAK / 2)
+
+
+def first_updates(transform, gradients):
+    params = jnp.asarray([1.0, -2.0])
+    state, updates = transform.init(params), []
+    with jax.numpy_dtype_promotion("standard"):  # as `make_step` does
+        for gradient in gradients:
+            update, state = transform.update(jnp.asarray(gradient), state, params)
+            updates.append(np.asarray(update))
+    return updates
+
+
+G = np.array([0.5, -4.0], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),  # the first two updates of a constant gradient G at the parameters (1, -2)
+    [
+        ("adam", {}, [-PEAK * np.sign(G)] * 2),
+        ("adamw", {"weight_decay": 0.5}, [-PEAK * (np.sign(G) + 0.5 * np.array([1.0, -2.0]))] * 2),
+        ("rmsprop", {"decay": 0.75}, [-PEAK * np.sign(G) / np.sqrt(0.25), -PEAK * np.sign(G) / np.sqrt(0.4375)]),
+        ("sgd", {"momentum": 0.5}, [-PEAK * G, -PEAK * 1.5 * G]),
+    ],
+)
+def test_optimizers_take_the_steps_of_their_definitions(name, options, expected):
+    np.testing.assert_allclose(first_updates(OPTIMIZERS[name](PEAK, **options), [G, G]), expected, rtol=1e-4)
+
+
+def test_every_optimizer_is_tested():
+    assert set(OPTIMIZERS) == {"adam", "adamw", "rmsprop", "sgd"}, "add the new one above"
+
+
+def test_adam_takes_its_moments_from_the_options():
+    """b1 = 0: the update is g / sqrt(v); at the second step v = (b2 (1 - b2) g1^2 + (1 - b2) g2^2) / (1 - b2^2)."""
+    g1, g2 = np.float32(2), np.float32(1)
+    _, second = first_updates(OPTIMIZERS["adam"](PEAK, b1=0.0, b2=0.5), [[g1, g1], [g2, g2]])
+    v = (0.25 * g1**2 + 0.5 * g2**2) / 0.75
+    np.testing.assert_allclose(second, [-PEAK * g2 / math.sqrt(v)] * 2, rtol=1e-5)
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    def moved(norm, gradient):
+        update, _ = clipped(optax.sgd(1.0), norm).update(gradient, clipped(optax.sgd(1.0), norm).init(gradient))
+        return -np.concatenate([np.ravel(update["a"]), np.ravel(update["b"])])
+
+    gradient = {"a": jnp.asarray([3.0]), "b": jnp.asarray([0.0, 4.0])}  # norm 5
+    np.testing.assert_allclose(moved(None, gradient), [3, 0, 4])
+    np.testing.assert_allclose(moved(1.0, gradient), [0.6, 0, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(moved(10.0, gradient), [3, 0, 4], rtol=1e-6)
+
+
+def test_a_config_becomes_a_clipped_scheduled_transform():
+    optimizer = Optimizer(0.5, Component("sgd"), Component("linear"), clip=1.0)
+    updates = first_updates(build_transform(optimizer, steps=2), [[3.0, 4.0]] * 3)
+    np.testing.assert_allclose(updates, [[-0.3, -0.4], [-0.15, -0.2], [0, 0]], atol=1e-6)
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(UsageError, match="unknown optimizer 'lion'; known: adam, adamw, rmsprop, sgd"):
+        build_transform(Optimizer(0.1, Component("lion")), 10)
+    with pytest.raises(UsageError, match="unknown schedule 'step'; known: constant, cosine, linear"):
+        build_transform(Optimizer(0.1, Component("adam"), Component("step")), 10)
+
+
+def test_after_the_half_life_a_weight_is_one_half():
+    """Far from the start: what was there `images` ago counts half."""
+    images, batch = 640.0, 32
+    decay, start = half_life(images, batch), 10_000
+    weight = math.prod(float(decay(jnp.int32(start + i))) for i in range(int(images / batch)))
+    assert weight == pytest.approx(0.5, rel=1e-4)
+
+
+def test_an_average_forgets_its_start_at_once():
+    """At first the half-life is a twentieth of the images seen: after the n-th step 2^(-20 / n) is kept."""
+    decay = half_life(1e6, 32)
+    for n in (1, 2, 10, 100):
+        assert float(decay(jnp.int32(n - 1))) == pytest.approx(2 ** (-20 / n), rel=1e-5)
