@@ -1,19 +1,17 @@
-"""Convolutions of any rank whose derivatives, of every order, are plain forward convolutions on CPU.
+"""Convolutions of 1 to 3 dimensions whose derivatives, of every order, are plain convolutions on CPU.
 
-XLA's CPU library calls take only *plain* convolutions: no dilated input, no batch groups. What automatic
+XLA's CPU libraries take only *plain* convolutions: no dilated input, no batch groups. What automatic
 differentiation makes of a strided, grouped or transposed convolution is none of these and runs up to a
 hundred times slower. But a convolution y = x * w, its input gradient x̄ = X(ȳ, w) and its kernel gradient
 w̄ = W(x, ȳ) are bilinear, and the derivatives of each are the other two. So they are three primitives here,
-closed under differentiation, and each has a CPU form that is plain: the input gradient is one convolution
-for each phase of the stride, interleaved; the kernel gradient convolves x with ȳ, batch and channels having
-changed places. GPU and TPU get what `jax.lax` would have given. A transposed convolution is X itself.
-The form is chosen at lowering, per platform, so a traced function runs well wherever it is compiled.
+closed under differentiation (forward and reverse, of every order), and each has a form of plain convolutions
+for CPU (`plain_convolution.py`); GPU and TPU get what `jax.lax` gives. A transposed convolution is X itself.
+The form is chosen at lowering, per platform. A mapped axis joins the batch or the channels, or is unrolled:
+it never makes a grouped convolution.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import Literal
 
 import jax
@@ -23,27 +21,10 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+from genjax_art.models import plain_convolution as plain
+from genjax_art.models.plain_convolution import Geometry, layout
+
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """All that shapes do not say: y[o] = Σ_k x[o·stride + k − low] w[k] on an input of extents `space`.
-
-    `high` may be negative (input cropped), `low` may not.
-    """
-
-    strides: tuple[int, ...]
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    space: tuple[int, ...]
-    window: tuple[int, ...]
-    groups: int = 1
-
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        dims = zip(self.space, self.low, self.high, self.window, self.strides, strict=True)
-        return tuple((n + lo + hi - k) // s + 1 for n, lo, hi, k, s in dims)
 
 
 def conv(
@@ -70,21 +51,23 @@ def conv(
         )
     if isinstance(padding, str):
         if padding not in ("SAME", "VALID"):
-            raise ValueError(
-                f"conv: unknown padding {padding!r}; choose 'SAME', 'VALID' or (low, high) pairs"
-            )
+            raise ValueError(f"conv: unknown padding {padding!r}; choose 'SAME', 'VALID' or (low, high) pairs")
         padding = lax.padtype_to_pads(space, window, strides, padding)
     if len(padding) != rank or any(lo < 0 or hi < 0 for lo, hi in padding):
-        raise ValueError(
-            f"conv: padding {padding} must be {rank} non-negative (low, high) pairs, one per axis"
-        )
-    low, high = (tuple(int(pair[end]) for pair in padding) for end in (0, 1))
-    geometry = Geometry(strides, low, high, space, window, groups)
-    if min(geometry.outputs) < 1:
-        raise ValueError(
-            f"conv: window {window} is larger than the padded input {space}; pad more or shrink it"
-        )
-    return conv_p.bind(x, kernel, geometry=geometry)
+        raise ValueError(f"conv: padding {padding} must be {rank} non-negative (low, high) pairs, one per axis")
+    dims = zip(space, window, strides, padding, strict=True)
+    outputs = tuple((n + lo + hi - k) // s + 1 for n, k, s, (lo, hi) in dims)
+    if min(outputs) < 1:
+        raise ValueError(f"conv: window {window} is larger than the padded input {space}; pad more or shrink it")
+    low = tuple(lo for lo, _ in padding)
+    if groups == 1 and not any(map(any, padding)) and set(window) == {1}:  # a matrix product at every position
+        stop = [(o - 1) * s + 1 for o, s in zip(outputs, strides, strict=True)]
+        x = lax.slice(x, (0,) * x.ndim, (x.shape[0], *stop, x.shape[-1]), (1, *strides, 1))
+        return lax.dot_general(x, kernel.reshape(kernel.shape[-2:]), (((x.ndim - 1,), (0,)), ((), ())))
+    if groups == 1 and not any(low) and set(outputs) == {1} and window == space:  # one matrix product
+        product = x.reshape(x.shape[0], -1) @ kernel.reshape(-1, kernel.shape[-1])
+        return product.reshape(x.shape[0], *outputs, -1)
+    return conv_p.bind(x, kernel, geometry=Geometry(strides, low, outputs, space, window, groups))
 
 
 def conv_transpose(
@@ -108,17 +91,17 @@ def conv_transpose(
         )
     if padding not in ("SAME", "VALID"):
         raise ValueError(f"conv_transpose: unknown padding {padding!r}; choose 'SAME' or 'VALID'")
-    low, high, space = [], [], []
+    low, space = [], []
     for n, k, s in zip(x.shape[1:-1], kernel.shape[:-2], strides, strict=True):
-        extent = n * s if padding == "SAME" else n * s + max(k - s, 0)
         # lax pads its dilated input by `before`, the convolution transposed here by the rest of k − 1
         before = min(k - 1, -(-(k + s - 2) // 2)) if padding == "SAME" else k - 1
         low.append(k - 1 - before)
-        high.append((n - 1) * s + k - extent - low[-1])
-        space.append(extent)
-    geometry = Geometry(strides, tuple(low), tuple(high), tuple(space), kernel.shape[:-2])
-    kernel = jnp.flip(kernel, range(rank)).swapaxes(-1, -2)
-    return input_gradient_p.bind(x, kernel, geometry=geometry)
+        space.append(n * s if padding == "SAME" else n * s + max(k - s, 0))
+    kernel = jnp.flip(kernel, range(rank))
+    if space == list(kernel.shape[:-2]) and not any(low):  # from one position, one matrix product
+        return lax.dot_general(x.reshape(x.shape[0], -1), kernel, (((1,), (rank,)), ((), ())))
+    geometry = Geometry(strides, tuple(low), x.shape[1:-1], tuple(space), kernel.shape[:-2])
+    return input_gradient_p.bind(x, kernel.swapaxes(-1, -2), geometry=geometry)
 
 
 def _check_rank(x: Array, kernel: Array) -> int:
@@ -142,8 +125,8 @@ def _check_strides(strides: int | tuple[int, ...], rank: int) -> tuple[int, ...]
 
 
 def _lax_conv(x: Array, w: Array, *, geometry: Geometry) -> Array:
-    pads = list(zip(geometry.low, geometry.high, strict=True))
-    return _plain(x, w, geometry.strides, pads, geometry.groups)
+    g, numbers = geometry, layout(x.ndim - 2, "N.C", ".IO", "N.C")
+    return lax.conv_general_dilated(x, w, g.strides, g.pads, dimension_numbers=numbers, feature_group_count=g.groups)
 
 
 def _lax_input_gradient(y: Array, w: Array, *, geometry: Geometry) -> Array:
@@ -155,117 +138,6 @@ def _lax_input_gradient(y: Array, w: Array, *, geometry: Geometry) -> Array:
 def _lax_kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
     w = jax.ShapeDtypeStruct((*geometry.window, x.shape[-1] // geometry.groups, y.shape[-1]), x.dtype)
     return jax.linear_transpose(lambda w: _lax_conv(x, w, geometry=geometry), w)(y)[0]
-
-
-# What CPU runs: plain convolutions.
-
-
-def _plain(
-    x: Array,
-    w: Array,
-    strides: Sequence[int],
-    pads: Sequence[tuple[int, int]],
-    groups: int = 1,
-    spread: Sequence[int] | None = None,
-    layout: tuple[str, str, str] = ("N.C", ".IO", "N.C"),
-) -> Array:
-    """A convolution without dilated input and batch groups; "." in `layout` stands for the spatial axes."""
-    axes = "DHW"[5 - x.ndim :]
-    lhs, rhs, out = (part.replace(".", axes) for part in layout)
-    return lax.conv_general_dilated(
-        x,
-        w,
-        strides,
-        pads,
-        rhs_dilation=spread,
-        dimension_numbers=(lhs, rhs, out),
-        feature_group_count=groups,
-    )
-
-
-def _crop(x: Array, axis: int, start: int, stop: int) -> Array:
-    return lax.slice_in_dim(x, start, stop, axis=axis)
-
-
-def _cpu_conv(x: Array, w: Array, *, geometry: Geometry) -> Array:
-    g = geometry
-    for axis, (n, high) in enumerate(zip(g.space, g.high, strict=True), 1):
-        if high < 0:  # a negative padding would not be plain
-            x = _crop(x, axis, 0, n + high)
-    return _plain(x, w, g.strides, [(lo, max(hi, 0)) for lo, hi in zip(g.low, g.high, strict=True)], g.groups)
-
-
-def _cpu_input_gradient(y: Array, w: Array, *, geometry: Geometry) -> Array:
-    """x̄[q·s + r − low] = Σ_m y[q − m] w[r + s·m]: one convolution for each phase r, interleaved."""
-    g, rank = geometry, len(geometry.space)
-    w = w.reshape(*g.window, w.shape[-2], g.groups, -1)  # exchange the channels within each group
-    w = jnp.moveaxis(w, (-3, -1), (-1, -3)).reshape(*g.window, -1, g.groups * w.shape[-3])
-    first = [lo // s for lo, s in zip(g.low, g.strides, strict=True)]
-    last = [-(-(n + lo) // s) for n, lo, s in zip(g.space, g.low, g.strides, strict=True)]
-    phases = []
-    for phase in product(*map(range, g.strides)):
-        taps = w[tuple(slice(r, None, s) for r, s in zip(phase, g.strides, strict=True))]
-        source, pads = y, []
-        for axis, (q0, q1) in enumerate(zip(first, last, strict=True)):
-            low, high = taps.shape[axis] - 1 - q0, q1 - y.shape[axis + 1]
-            source = _crop(source, axis + 1, max(-low, 0), y.shape[axis + 1] + min(high, 0))
-            pads.append((max(low, 0), max(high, 0)))
-        if 0 in taps.shape or 0 in source.shape:
-            extents = [q1 - q0 for q0, q1 in zip(first, last, strict=True)]
-            phases.append(jnp.zeros((y.shape[0], *extents, w.shape[-1]), y.dtype))
-        else:
-            phases.append(_plain(source, jnp.flip(taps, range(rank)), (1,) * rank, pads, g.groups))
-    x = _interleave(phases, g.strides)
-    for axis, (n, lo, s) in enumerate(zip(g.space, g.low, g.strides, strict=True), 1):
-        x = _crop(x, axis, lo % s, lo % s + n)
-    return x
-
-
-def _interleave(phases: list[Array], strides: Sequence[int]) -> Array:
-    if len(phases) == 1:
-        return phases[0]
-    batch, *extents, channels = phases[0].shape
-    rank = len(extents)
-    x = jnp.stack(phases, axis=-2).reshape(batch, *extents, *strides, channels)
-    order = [
-        axis for pair in zip(range(1, rank + 1), range(rank + 1, 2 * rank + 1), strict=True) for axis in pair
-    ]
-    x = x.transpose(0, *order, 2 * rank + 1)
-    return x.reshape(batch, *(n * s for n, s in zip(extents, strides, strict=True)), channels)
-
-
-def _cpu_kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
-    """w̄[k] = Σ_o x[o·s + k − low] ȳ[o]: x convolved with ȳ, the batch in the channels' place."""
-    g, rank = geometry, len(geometry.space)
-    if g.groups == x.shape[-1] == y.shape[-1]:
-        return _depthwise_kernel_gradient(x, y, g)
-    if g.groups > 1:
-        one = partial(_cpu_kernel_gradient, geometry=replace(g, groups=1))
-        pairs = zip(jnp.split(x, g.groups, -1), jnp.split(y, g.groups, -1), strict=True)
-        return jnp.concatenate([one(*pair) for pair in pairs], -1)
-    pads = []
-    for axis, (n, o, k, s, lo) in enumerate(
-        zip(g.space, g.outputs, g.window, g.strides, g.low, strict=True), 1
-    ):
-        high = (o - 1) * s + k - n - lo
-        x = _crop(x, axis, 0, n + min(high, 0))
-        pads.append((lo, max(high, 0)))
-    return _plain(x, y, (1,) * rank, pads, spread=g.strides, layout=("C.N", "I.O", ".NC"))
-
-
-def _depthwise_kernel_gradient(x: Array, y: Array, g: Geometry) -> Array:
-    """One product and sum for each tap: there is nothing for a matrix product to gain."""
-    ends = [
-        max((o - 1) * s + k - n - lo, 0)
-        for o, s, k, n, lo in zip(g.outputs, g.strides, g.window, g.space, g.low, strict=True)
-    ]
-    x = jnp.pad(x, [(0, 0), *zip(g.low, ends, strict=True), (0, 0)])
-    rows = []
-    for tap in product(*map(range, g.window)):
-        stop = [k + (o - 1) * s + 1 for k, o, s in zip(tap, g.outputs, g.strides, strict=True)]
-        part = lax.slice(x, (0, *tap, 0), (x.shape[0], *stop, x.shape[-1]), (1, *g.strides, 1))
-        rows.append(jnp.sum(part * y, axis=range(x.ndim - 1)))
-    return jnp.stack(rows).reshape(*g.window, 1, x.shape[-1])
 
 
 # The three primitives: how each is run, differentiated and mapped.
@@ -306,9 +178,7 @@ def _primitive(
     primitive.def_impl(lambda a, b, *, geometry: eager(a, b, geometry=geometry))
 
     @primitive.def_abstract_eval
-    def shape(
-        a: jax.core.ShapedArray, b: jax.core.ShapedArray, *, geometry: Geometry
-    ) -> jax.core.ShapedArray:
+    def shape(a: jax.core.ShapedArray, b: jax.core.ShapedArray, *, geometry: Geometry) -> jax.core.ShapedArray:
         out = jax.eval_shape(partial(default, geometry=geometry), a, b)
         return jax.core.ShapedArray(out.shape, out.dtype)
 
@@ -326,18 +196,14 @@ def _primitive(
 
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, mlir.lower_fun(default, multiple_results=False))
-    mlir.register_lowering(
-        primitive, mlir.lower_fun(_in_float32(cpu), multiple_results=False), platform="cpu"
-    )
+    mlir.register_lowering(primitive, mlir.lower_fun(_in_float32(cpu), multiple_results=False), platform="cpu")
     return primitive
 
 
-conv_p = _primitive("conv", _lax_conv, _cpu_conv, ((0, 0), (-1, -1)))
-input_gradient_p = _primitive(
-    "conv_input_gradient", _lax_input_gradient, _cpu_input_gradient, ((0, 0), (-2, -1))
-)
+conv_p = _primitive("conv", _lax_conv, plain.convolution, ((0, 0), (-1, -1)))
+input_gradient_p = _primitive("conv_input_gradient", _lax_input_gradient, plain.input_gradient, ((0, 0), (-2, -1)))
 kernel_gradient_p = _primitive(
-    "conv_kernel_gradient", _lax_kernel_gradient, _cpu_kernel_gradient, ((-1, -2), (-1, -1))
+    "conv_kernel_gradient", _lax_kernel_gradient, plain.kernel_gradient, ((-1, -2), (-1, -1))
 )
 
 ad.defbilinear(
