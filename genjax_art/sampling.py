@@ -87,8 +87,6 @@ def sample(
     """
     if n < 1:
         raise UsageError(f"--n must be at least 1, got {n}")
-    if truncation is not None and truncation <= 0:
-        raise UsageError(f"--truncation must be positive, got {truncation}")
     key = jax.random.key(seed)
     z = draw_latents(fold(key, "latents"), n, method.latents, truncation)
     params, extras, _ = parameters(method, state, which)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from genjax_art.errors import UsageError
 from genjax_art.spec import Key, Params
 from genjax_art.train.step import Player
 
@@ -31,6 +32,8 @@ def draw_latents(key: Key, n: int, latents: int, truncation: float | None = None
     """Standard normal latents; with `truncation` t > 0 in [-t, t] (BigGAN, arXiv:1809.11096, section 3.1)."""
     if truncation is None:
         return jax.random.normal(key, (n, latents))
+    if truncation <= 0:
+        raise UsageError(f"--truncation must be positive, got {truncation}")
     return jax.random.truncated_normal(key, -truncation, truncation, (n, latents))
 
 
