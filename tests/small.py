@@ -16,6 +16,7 @@ from genjax_art.build import complete
 from genjax_art.config import Component, Data, Experiment, Optimizer
 from genjax_art.data.arrays import ArraySource, synthetic_source
 from genjax_art.data.builder import find_builder
+from genjax_art.data.mixtures import MIXTURES
 from genjax_art.data.request import make_request
 from genjax_art.data.source import open_source
 from genjax_art.spec import ArraySpec
@@ -47,6 +48,8 @@ def _value(value: Any) -> Any:
 @functools.cache
 def spec_of(data: Data) -> ArraySpec:
     """What the examples of a preset's data are, without preparing or reading them."""
+    if data.name in MIXTURES:
+        return open_source(data.name).spec
     if data.name in PUBLIC:
         shape, classes = PUBLIC[data.name]
         kind, low, high = "image", -1.0, 1.0

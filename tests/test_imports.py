@@ -126,6 +126,7 @@ def test_the_train_room_is_importable_without_the_heavy_ones():
         "genjax_art.objectives.gan",
         "genjax_art.models.dcgan",
     ]
-    code = f"import sys\nfor n in {names}: __import__(n)\nprint({{'tensorflow_datasets', 'orbax', 'tyro'}} & set(sys.modules))"
+    heavy = "{'tensorflow_datasets', 'orbax', 'tyro'}"
+    code = f"import sys\nfor name in {names}: __import__(name)\nprint({heavy} & set(sys.modules))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert child.stdout.strip() == "set()", child.stdout + child.stderr

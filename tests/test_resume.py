@@ -140,7 +140,9 @@ def broken_from(row):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    in_order = lambda length, *, batch_size, n, **_: np.arange(n * batch_size, (n + 1) * batch_size) % length
+    def in_order(length, *, batch_size, n, **_):
+        return np.arange(n * batch_size, (n + 1) * batch_size) % length
+
     monkeypatch.setattr("genjax_art.data.batches.batch_indices", in_order)
     monkeypatch.setattr("genjax_art.training._scorer", lambda *_: lambda state: 0.0)
     plan, folder = plan_of(VAE, steps=8, save_every=2, sample_every=0), tmp_path / "run"
