@@ -64,7 +64,8 @@ def first_metrics(experiment):
 def test_golden_step(name, experiment, golden):
     metrics = first_metrics(experiment)
     shown = ", ".join(f'"{key}": {value:.6g}' for key, value in metrics.items())
-    assert metrics == pytest.approx(golden, rel=1e-4), WHY.format(name, shown)
+    compared = {key: metrics[key] for key in golden}  # a method may report more than it did
+    assert compared == pytest.approx(golden, rel=1e-4), WHY.format(name, shown)
 
 
 # Two players with one number each: everything about the order of updates can be worked out by hand.
