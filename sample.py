@@ -3,16 +3,19 @@
 python sample.py runs/dcgan-small                             # a grid of 64
 python sample.py runs/dcgan-small --n 1000 --out digits.npz   # the arrays; a folder gets single pictures
 python sample.py runs/dcgan-small walk --n 8 --out walk.mp4   # a film that loops
+python sample.py runs/music-vae-small continue --midi mine.mid   # your music and eight more bars
+python sample.py runs/music-vae-small vary --midi mine.mid --amount 0.3
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from genjax_art import cli
 
 
 def sample(arguments: Sequence[str]) -> int:
     command = cli.parse_sample(arguments)
-    from genjax_art import drawing
+    from genjax_art import drawing, revision
     from genjax_art.build import build_plan
     from genjax_art.runs import read_config
     from genjax_art.train.compile import prepare_process
@@ -20,21 +23,17 @@ def sample(arguments: Sequence[str]) -> int:
     prepare_process()
     config, spec = read_config(command.run)
     plan = build_plan(cli.read_experiment(config, command.run), spec)
-    state = drawing.load_state(plan, command.run, command.checkpoint)
-    draw = {"grid": drawing.grid, "walk": drawing.walk}[command.what]
-    paths = draw(
-        plan,
-        state,
-        command.out or command.run / {"grid": "grid.png", "walk": "walk"}[command.what],
-        n=command.n,
-        seed=command.seed,
-        label=command.label,
-        truncation=command.truncation,
-        which=command.which,
-    )
-    print(
-        "\n".join(str(path) for path in paths[:4]) + (f"\n... {len(paths)} files" if len(paths) > 4 else "")
-    )
+    state = drawing.load_state(plan, command.run, command.checkpoint, command.member)
+    outs = [command.out] if command.out else drawing.default_outs(plan, command.run, command.what)
+    asked: dict[str, Any] = {"n": command.count, "seed": command.seed, "which": command.which}
+    if command.what in ("continue", "vary"):
+        draw: Any = {"continue": revision.proceed, "vary": revision.vary}[command.what]
+        asked |= {"midi": command.midi} | ({"amount": command.amount} if command.what == "vary" else {})
+    else:
+        draw = {"grid": drawing.grid, "walk": drawing.walk}[command.what]
+        asked |= {"label": command.label, "truncation": command.truncation}
+    paths = [path for out in outs for path in draw(plan, state, out, **asked)]
+    print("\n".join(str(path) for path in paths[:4]) + (f"\n... {len(paths)} files" if len(paths) > 4 else ""))
     return 0
 
 

@@ -41,6 +41,7 @@ class Plan:
     batch_size: int
     steps: int
     seed: int
+    seeds: int  # members trained at once
     log_every: int
     sample_every: int
     save_every: int
@@ -51,9 +52,7 @@ class Plan:
 def names(package: Any) -> list[str]:
     """Names of the files in a room that have something to build, as they are written in a config."""
     return [
-        module.name
-        for module in pkgutil.iter_modules(package.__path__)
-        if "build" in _source(package, module.name)
+        module.name for module in pkgutil.iter_modules(package.__path__) if "build" in _source(package, module.name)
     ]
 
 
@@ -137,11 +136,7 @@ def _complete(kind: str, component: Component) -> Component:
             for entry in value:
                 if entry not in defaults[option]:
                     raise unknown(f"{option} of {kind} {component.name}", entry, defaults[option])
-        choices = (
-            typing.get_args(hints.get(option))
-            if typing.get_origin(hints.get(option)) is typing.Literal
-            else ()
-        )
+        choices = typing.get_args(hints.get(option)) if typing.get_origin(hints.get(option)) is typing.Literal else ()
         if choices and value not in choices:
             raise unknown(f"{option} of {kind} {component.name}", value, map(str, choices))
     options = {**defaults, **component.options}
@@ -210,6 +205,7 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
         "steps": 1,
         "batch_size": 1,
         "seed": 0,
+        "seeds": 1,
         "log_every": 1,
         "sample_every": 0,
         "save_every": 1,
@@ -218,8 +214,8 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
     }.items():
         if (value := getattr(experiment, field)) < least:
             raise UsageError(f"--{field.replace('_', '-')} must be at least {least}, got {value}")
-    if experiment.seed >= 2**31:
-        raise UsageError(f"--seed must be below 2147483648, got {experiment.seed}")
+    if experiment.seed + experiment.seeds > 2**31:
+        raise UsageError(f"--seed must be below 2147483648, got {experiment.seed + experiment.seeds - 1}")
     method = build_method(experiment, spec)
     players = [player.name for player in method.players]
     for field in ("optimizers", "ema_half_life"):
@@ -233,13 +229,11 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
         config={**to_json(experiment), "spec": dataclasses.asdict(spec)},
         method=method,
         spec=spec,
-        ema={
-            name: half_life(images, experiment.batch_size)
-            for name, images in experiment.ema_half_life.items()
-        },
+        ema={name: half_life(images, experiment.batch_size) for name, images in experiment.ema_half_life.items()},
         batch_size=experiment.batch_size,
         steps=experiment.steps,
         seed=experiment.seed,
+        seeds=experiment.seeds,
         log_every=experiment.log_every,
         sample_every=experiment.sample_every,
         save_every=experiment.save_every,

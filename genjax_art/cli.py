@@ -47,27 +47,40 @@ class SampleCommand:
 
     run: Annotated[Path, tyro.conf.Positional]
     """A folder that train.py made."""
-    what: Annotated[Literal["grid", "walk"], tyro.conf.Positional] = "grid"
-    """grid: independent samples. walk: a closed walk through latent space, as a film."""
-    n: int = 64
-    """How many samples; of a walk: how many samples it passes."""
+    what: Annotated[Literal["grid", "walk", "continue", "vary"], tyro.conf.Positional] = "grid"
+    """grid: independent samples. walk: a closed walk through latent space, as a film (music: as one piece).
+    continue, vary: the music in --midi, from a run of a VAE on music."""
+    n: int | None = None
+    """How many samples (default 64); of a walk: how many samples it passes (8); of continue: how many bars are added
+    (8); of vary: how many variations (1)."""
     seed: int = 0
     """Of latents and labels."""
     label: str | None = None
     """Only this class (of a conditional run)."""
     truncation: float | None = None
     """Latents within [-t, t] only: more typical, less diverse samples."""
+    midi: Path | None = None
+    """The MIDI file to continue or vary."""
+    amount: float = 0.5
+    """Of vary: from 0, the piece as the run knows it, to 1, another piece."""
     checkpoint: str = "latest"
     """latest, best or a step."""
+    member: int = 0
+    """Of a run with several seeds: which one, counted from 0."""
     raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Use the parameters themselves instead of their moving average."""
     ema: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Use the moving average, and fail where the run has none (default: use it where there is one)."""
     out: Path | None = None
     """x.png: one grid; x.npz: the arrays; x.gif, x.mp4: a film; no ending: a folder of single files.
-    Default: grid.png, or walk.gif and walk.mp4, in the run folder."""
+    x.mid, x.wav: music as one piece.
+    Default: grid.png, or walk.gif and walk.mp4, in the run folder; of music a .mid, a .wav and a .png."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the traceback of an error."""
+
+    @property
+    def count(self) -> int:
+        return {"grid": 64, "walk": 8, "continue": 8, "vary": 1}[self.what] if self.n is None else self.n
 
     @property
     def which(self) -> Literal["raw", "ema", "default"]:
@@ -87,9 +100,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     folder = _value(arguments, "--run-dir")
     saved = _saved(Path(folder)) if "--resume" in arguments and folder else None
     if saved is not None and name is not None and name != saved.name and not name.endswith(".py"):
-        raise UsageError(
-            f"{folder} is a run of {saved.name}, not of {name}; leave the preset out to resume it"
-        )
+        raise UsageError(f"{folder} is a run of {saved.name}, not of {name}; leave the preset out to resume it")
     base = saved or load_preset(name or DEFAULT_PRESET)
     base = complete(_renamed(base, arguments))
     command = _parse(TrainCommand, arguments, TrainCommand(base), "train.py [PRESET]", _train_help())
@@ -101,8 +112,11 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
 
 
 def parse_sample(arguments: Sequence[str]) -> SampleCommand:
-    """The command of `sample.py RUN [grid|walk] [--options]`."""
+    """The command of `sample.py RUN [grid|walk|continue|vary] [--options]`."""
     command = _parse(SampleCommand, arguments, None, "sample.py", None)
+    if (command.midi is None) is (command.what in ("continue", "vary")):
+        needs = f"{command.what} needs --midi FILE" if command.midi is None else "--midi is for continue and vary"
+        raise UsageError(f"{needs}: python sample.py RUN continue --midi FILE")
     if command.raw and command.ema:
         raise UsageError("--raw and --ema exclude each other")
     return command
@@ -115,9 +129,7 @@ def _train_help() -> str:
     )
 
 
-def _parse(
-    kind: type[T], arguments: Sequence[str], default: T | None, prog: str, description: str | None
-) -> T:
+def _parse(kind: type[T], arguments: Sequence[str], default: T | None, prog: str, description: str | None) -> T:
     options: dict[str, Any] = {} if default is None else {"default": default}
     return tyro.cli(kind, args=list(arguments), prog=prog, description=description, **options)
 

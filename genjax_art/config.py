@@ -71,6 +71,8 @@ class Experiment:
     """Length of the run in steps; a step updates every player."""
     seed: int = 0
     """Of parameters, noise and data order."""
+    seeds: int = 1
+    """Members trained at once, for small networks on one device: seed, seed + 1, ..."""
     ema_half_life: dict[str, float] = field(default_factory=dict)
     """Per player: half-life of the moving average of its parameters, in images. Samples use it."""
     log_every: int = 50

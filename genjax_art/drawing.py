@@ -12,20 +12,26 @@ from genjax_art.errors import RunError, UsageError
 from genjax_art.media.walk import closed_walk
 from genjax_art.media.writers import write_samples
 from genjax_art.objectives.method import draw_latents
+from genjax_art.train import seeds
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.state import TrainState, state_shapes
 from genjax_art.train.step import fold
 
 Which = Literal["raw", "ema", "default"]
 FRAMES = 24  # of a walk, from one sample to the next
+PIECES = 4  # the same of music, where a frame is a whole piece
+WALKS = {"roll": (".mid", ".wav", ".png")}  # files where none is asked for
+GRIDS = {"roll": (".mid", ".wav", ".png")}
 
 
-def load_state(plan: Plan, folder: Path, checkpoint: str = "latest") -> TrainState:
-    """The state of a run at `latest`, `best` or a step, in host memory.
+def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int = 0) -> TrainState:
+    """The state of a run at `latest`, `best` or a step, in host memory; of several seeds that of one `member`.
 
     Raises:
-      UsageError: another word. RunError: no such checkpoint.
+      UsageError: another word. RunError: no such checkpoint or member.
     """
+    if not 0 <= member < plan.seeds:
+        raise RunError(f"{folder} has no member {member}: it was trained with --seeds {plan.seeds}, counted from 0")
     if checkpoint not in ("latest", "best") and not checkpoint.isdigit():
         raise UsageError(f"--checkpoint must be latest, best or a step, got {checkpoint!r}")
     if runs.last_step(folder) == 0:
@@ -33,7 +39,9 @@ def load_state(plan: Plan, folder: Path, checkpoint: str = "latest") -> TrainSta
     with Checkpoints(folder / runs.CHECKPOINTS) as checkpoints:
         step = {"latest": None, "best": checkpoints.best_step()}.get(checkpoint)
         step = int(checkpoint) if checkpoint.isdigit() else step
-        return checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema), step)
+        shapes = seeds.shapes_of(state_shapes(plan.method.players, plan.method.init, plan.ema), plan.seeds)
+        state = checkpoints.restore(shapes, step)
+    return state if plan.seeds == 1 else seeds.member(state, member)
 
 
 def metadata(plan: Plan, state: TrainState, seed: int, which: Which) -> dict[str, str]:
@@ -59,9 +67,15 @@ def grid(
     truncation: float | None = None,
     which: Which = "default",
 ) -> list[Path]:
-    """n independent samples, written as the ending of `out` asks; by default one PNG."""
+    """n independent samples, written as the ending of `out` asks; see the medium's `write_samples`."""
     x = sampling.sample(plan.method, state, n=n, seed=seed, label=label, truncation=truncation, which=which)
     return write_samples(out, x, plan.spec, metadata(plan, state, seed, which))
+
+
+def default_outs(plan: Plan, folder: Path, what: str) -> list[Path]:
+    """Where in a run folder goes what no file is named for; a name without an ending stands for several files."""
+    endings = GRIDS.get(plan.spec.kind, (".png",)) if what == "grid" else ("",)
+    return [folder / f"{what}{ending}" for ending in endings]
 
 
 def walk(
@@ -75,7 +89,9 @@ def walk(
     truncation: float | None = None,
     which: Which = "default",
 ) -> list[Path]:
-    """A film that passes n samples on great circles and ends where it began; GIF and MP4 where `out` has no ending.
+    """A film (of music: one piece) that passes n samples on great circles and ends where it began.
+
+    Where `out` has no ending: GIF and MP4, of music MIDI, WAV and PNG.
 
     Raises:
       UsageError: n < 2.
@@ -84,10 +100,11 @@ def walk(
         raise UsageError(f"a walk needs --n of at least 2 samples to pass, got {n}")
     key = jax.random.key(seed)
     anchors = draw_latents(fold(key, "latents"), n, plan.method.latents, truncation)
-    z = closed_walk(np.asarray(anchors), n * FRAMES)
+    z = closed_walk(np.asarray(anchors), n * (PIECES if plan.spec.kind == "roll" else FRAMES))
     params, extras, _ = sampling.parameters(plan.method, state, which=which)
     one = sampling.labels_for(plan.method, 1, fold(key, "labels"), label)  # a walk keeps to one class
     labels = None if one is None else np.repeat(np.asarray(one), len(z))
     x = sampling.generate(plan.method, params, extras, z, labels)
-    outs = [out] if out.suffix else [out.with_suffix(".gif"), out.with_suffix(".mp4")]
-    return [path for o in outs for path in write_samples(o, x, plan.spec, metadata(plan, state, seed, which))]
+    endings = [out.suffix] if out.suffix else WALKS.get(plan.spec.kind, (".gif", ".mp4"))
+    about = metadata(plan, state, seed, which)
+    return [path for ending in endings for path in write_samples(out.with_suffix(ending), x, plan.spec, about)]

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from genjax_art import runs, sampling
 from genjax_art.build import Plan
 from genjax_art.data.arrays import Source
 from genjax_art.data.batches import batches, to_range
+from genjax_art.errors import RunError
 from genjax_art.media.writers import sheet, write_samples
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 from genjax_art.objectives.method import draw_latents
+from genjax_art.train import seeds
 from genjax_art.train.checkpoint import Checkpoints
-from genjax_art.train.compile import How, compile_step, default_how
+from genjax_art.train.compile import Compiled, How, compile_step, default_how
 from genjax_art.train.loop import Hook, train
 from genjax_art.train.state import TrainState, create_state, state_shapes
 from genjax_art.train.step import batches_per_step, fold, make_step
@@ -31,6 +33,7 @@ def initial_state(plan: Plan) -> TrainState:
     """The state before step 1, a pure function of the plan; compiled whole, which is quicker than piecewise.
 
     It runs once, so LLVM is told not to optimise it: 2 s instead of 12 for the initialisers of a convolutional VAE.
+    With several seeds it has that many members (see `train/seeds.py`).
     """
 
     def init(seed: jax.Array) -> TrainState:
@@ -38,7 +41,38 @@ def initial_state(plan: Plan) -> TrainState:
         return create_state(plan.method.players, params, extras, seed=seed, ema=plan.ema)
 
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return jax.jit(init, compiler_options=options)(np.int32(plan.seed))
+    if plan.seeds == 1:
+        return jax.jit(init, compiler_options=options)(np.int32(plan.seed))
+    members = jax.vmap(init, out_axes=seeds.AXES)
+    return jax.jit(members, compiler_options=options)(np.arange(plan.seed, plan.seed + plan.seeds, dtype=np.int32))
+
+
+def _compile(plan: Plan, how: How | None) -> Compiled:
+    step = make_step(plan.method.players, ema=plan.ema)
+    if plan.seeds == 1:
+        return compile_step(step, how or default_how())
+    if how not in (None, "jit"):
+        raise RunError(f"several seeds train on one device: leave --parallel {how} out, or --seeds")
+    return compile_step(seeds.vmap_step(step), "jit")
+
+
+def _stream(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.ndarray], None, None]:
+    """This process's batches from step `start` on; with several seeds each member's are those of its own seed."""
+    rows = plan.batch_size * batches_per_step(plan.method.players)
+
+    def of_seed(seed: int) -> Generator[dict[str, np.ndarray], None, None]:
+        return batches(
+            source,
+            batch_size=rows,
+            seed=seed,
+            start=start,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    if plan.seeds == 1:
+        return of_seed(plan.seed)
+    return seeds.stack_batches([of_seed(seed) for seed in range(plan.seed, plan.seed + plan.seeds)])
 
 
 def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, resume: bool = False) -> int:
@@ -48,7 +82,7 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
       RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
     """
     runs.check_folder(folder, plan.steps, resume=resume)
-    compiled = compile_step(make_step(plan.method.players, ema=plan.ema), how or default_how())
+    compiled = _compile(plan, how)
     rows = plan.batch_size * batches_per_step(plan.method.players)
     # refused before anything is written where the devices cannot share the batch equally
     compiled.put_batch({"x": np.zeros((plan.batch_size // jax.process_count(), 1), np.float32)})
@@ -61,11 +95,8 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         checkpoints = stack.enter_context(
             Checkpoints(folder / runs.CHECKPOINTS, keep_latest=plan.keep_latest, keep_best=plan.keep_best)
         )
-        state = (
-            checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema))
-            if resume
-            else initial_state(plan)
-        )
+        shapes = seeds.shapes_of(state_shapes(plan.method.players, plan.method.init, plan.ema), plan.seeds)
+        state = checkpoints.restore(shapes) if resume else initial_state(plan)
         start = int(state.step)
         log = stack.enter_context(run_log(folder, total_steps=plan.steps, batch_size=rows, start_step=start))
         score = _scorer(plan, source)
@@ -86,14 +117,7 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             return bool(caught)
 
         began = time.monotonic()
-        stream = batches(
-            source,
-            batch_size=rows,
-            seed=plan.seed,
-            start=start,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        stream = _stream(plan, source, start)
         stack.callback(stream.close)
         state = train(
             compiled,
@@ -111,38 +135,39 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     print(
         f"{folder}: {'stopped' if caught else 'trained'} at step {done} of {plan.steps} "
         f"({seconds:.0f} s for {done - start} steps); checkpoints, samples, curves.png, metrics.jsonl. "
-        + (
-            f"Go on: python train.py --resume --run-dir {folder}"
-            if caught
-            else f"Sample: python sample.py {folder}"
-        )
+        + (f"Go on: python train.py --resume --run-dir {folder}" if caught else f"Sample: python sample.py {folder}")
     )
     return 128 + caught[0] if caught else 0
 
 
 def _scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
-    """Sliced Wasserstein distance of samples to data, both fixed, so that checkpoints of a run can be ranked."""
+    """Sliced Wasserstein distance of samples to data, both fixed, so that checkpoints of a run can be ranked.
+
+    With several seeds it is the mean of the members' distances.
+    """
     n = min(SCORED, len(source))
     rows = np.random.default_rng(plan.seed).permutation(len(source))[:n]
     distance = jax.jit(sliced_wasserstein)
 
     def score(state: TrainState) -> float:
-        x = sampling.sample(plan.method, _host(state), n=n, seed=plan.seed)
         real = to_range(source.take(rows)["x"], plan.spec)
-        return float(distance(x, real, jax.random.key(plan.seed)))
+        members = [_host(state)] if plan.seeds == 1 else [seeds.member(_host(state), i) for i in range(plan.seeds)]
+        made = [sampling.sample(plan.method, one, n=n, seed=plan.seed) for one in members]
+        return float(np.mean([distance(x, real, jax.random.key(plan.seed)) for x in made]))
 
     return score
 
 
 def _drawer(plan: Plan, folder: Path) -> Callable[[int, TrainState], np.ndarray]:
-    """Writes the pictures of fixed latents after a step and returns them as one sheet."""
+    """Writes the pictures of fixed latents after a step and returns them as one sheet; of several seeds the first."""
     key = jax.random.key(plan.seed)
     z = draw_latents(fold(key, "pictures"), PICTURES, plan.method.latents)
     classes = len(plan.method.classes)
     labels = np.arange(PICTURES, dtype=np.int32) % classes if classes else None
 
     def draw(step: int, state: TrainState) -> np.ndarray:
-        params, extras, which = sampling.parameters(plan.method, _host(state))
+        one = _host(state) if plan.seeds == 1 else seeds.member(_host(state), 0)
+        params, extras, which = sampling.parameters(plan.method, one)
         x = sampling.generate(plan.method, params, extras, z, labels)
         path = folder / runs.SAMPLES / f"step_{step:07d}.png"
         write_samples(path, x, plan.spec, {"step": str(step), "seed": str(plan.seed), "parameters": which})

@@ -6,12 +6,16 @@ here.
 
 import dataclasses
 import functools
+import importlib
+import inspect
 import tempfile
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 import tensorflow_datasets as tfds
 
+from genjax_art import models
 from genjax_art.build import complete
 from genjax_art.config import Component, Data, Experiment, Optimizer
 from genjax_art.data.arrays import ArraySource, synthetic_source
@@ -43,6 +47,14 @@ def _value(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_value(item) for item in value)
     return min(value, LARGEST) if type(value) is int else value
+
+
+def small_networks(name: str, spec: ArraySpec, **options: Any) -> dict[str, nn.Module]:
+    """The networks of the model `name`, narrow; `options` as they are."""
+    build = importlib.import_module(f"{models.__name__}.{name}").build
+    parameters = inspect.signature(build).parameters.values()
+    defaults = {p.name: _value(p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return build(spec, **{**defaults, **options})
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from jaxtyping import Int
 
 from genjax_art.data.arrays import ArraySource, DataError
 from genjax_art.data.builder import ShippedBuilder, check_folder, find_builder, shipped_names
+from genjax_art.data.mixtures import MIXTURES
 from genjax_art.data.pictures import decode_picture
 from genjax_art.data.request import Request
 from genjax_art.spec import ArraySpec
@@ -121,7 +122,7 @@ def _find_registered(request: Request) -> Path:
         )
     if request.name.split("/")[0].split(":")[0] not in tfds.list_builders(with_community_datasets=False):
         raise DataError(
-            f"no data set {request.name!r}: shipped are {', '.join(shipped_names())}; "
+            f"no data set {request.name!r}: shipped are {', '.join([*shipped_names(), *MIXTURES])}; "
             f"any image set registered with TensorFlow Datasets works as well (mnist, cifar10, ...)"
         )
     if importlib.util.find_spec("tensorflow") is None:

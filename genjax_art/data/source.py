@@ -4,6 +4,7 @@ import os
 
 from genjax_art.data.arrays import ArraySource, DataError, Source, array_source, synthetic_source
 from genjax_art.data.cache import load_decoded, save_decoded
+from genjax_art.data.mixtures import MIXTURES, open_mixture
 from genjax_art.data.request import make_request
 
 __all__ = ["ArraySource", "DataError", "Source", "array_source", "open_source", "synthetic_source"]
@@ -24,15 +25,18 @@ def open_source(
 ) -> Source:
     """Opens the data set `name`, prepared and decoded where that was not done before.
 
-    `name` is that of a file in this room (`mnist_5k`, `procedural_art`, `image_folder`, ...) or of an image
-    set of TensorFlow Datasets (`mnist`, `cifar10`, ...: read where it is prepared as array_record or parquet;
-    preparing it takes TensorFlow). `split` is "train", "test", "all" or a slice such as "train[:10%]".
+    `name` is that of a file in this room (`mnist_5k`, `procedural_art`, `image_folder`, ...), of a generated
+    mixture (`ring8`, `grid25`, `mixture1200`), or of an image set of TensorFlow Datasets (`mnist`, `cifar10`,
+    ...: read where it is prepared as array_record or parquet; preparing it takes TensorFlow). `split` is
+    "train", "test", "all" or a slice such as "train[:10%]".
     Prepared sets lie in `data_dir`, else in $TFDS_DATA_DIR, else in ~/tensorflow_datasets. `folder` holds the
     user's own files, for the sets that read some. Pictures are scaled and cropped to `size` = (height, width)
     in pixels and `channels` (1, 3 or 4); None keeps those of the set.
     Raises DataError (one line) where that cannot be had.
     """
     request = make_request(name, split, data_dir, folder, size, channels)
+    if name in MIXTURES:
+        return open_mixture(request)
     if cached := load_decoded(request):
         return cached
     # not at the top: an import of 0.7 s that a warm start does without

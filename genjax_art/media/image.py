@@ -23,9 +23,7 @@ ENDINGS = ".png, .npz, .gif, .mp4"
 GRID_SIDE = 64  # pixels: smaller pictures in a grid file are enlarged by a whole number up to about this side
 MOVIE_SIDE = 256  # the same for GIF and MP4 (an even number): many players do not enlarge
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
-MAX_GIF_RATE = (
-    50  # frames a second; browsers slow a GIF with shorter delays (under 2/100 s) down to 10 a second
-)
+MAX_GIF_RATE = 50  # frames a second; browsers slow a GIF with shorter delays (under 2/100 s) down to 10 a second
 
 
 def to_uint8(x: Float[np.ndarray, "*b h w c"], spec: ArraySpec) -> UInt8[np.ndarray, "*b h w c"]:
@@ -35,9 +33,7 @@ def to_uint8(x: Float[np.ndarray, "*b h w c"], spec: ArraySpec) -> UInt8[np.ndar
     colour.
     """
     if np.isnan(x).any():
-        raise ValueError(
-            f"the pictures hold {int(np.isnan(x).sum())} NaN: draw them from an earlier checkpoint"
-        )
+        raise ValueError(f"the pictures hold {int(np.isnan(x).sum())} NaN: draw them from an earlier checkpoint")
     above = np.clip(x.astype(np.float32), spec.low, spec.high) - spec.low
     return np.floor(above * (255 / (spec.high - spec.low)) + 0.5).astype(np.uint8)
 
@@ -64,9 +60,7 @@ def grid(
     _, h, w, c = images.shape
     sheet = np.full((padding + rows * (h + padding), padding + columns * (w + padding), c), 255, np.uint8)
     for i, image in enumerate(images):
-        top, left = (
-            padding + cell * (side + padding) for cell, side in zip(divmod(i, columns), (h, w), strict=True)
-        )
+        top, left = (padding + cell * (side + padding) for cell, side in zip(divmod(i, columns), (h, w), strict=True))
         sheet[top : top + h, left : left + w] = image
     return sheet
 
@@ -135,9 +129,7 @@ def write_gif(
     Equal neighbouring frames are stored as one long frame.  `metadata` becomes a comment in JSON.
     """
     if not 0 < fps <= MAX_GIF_RATE:
-        raise ValueError(
-            f"fps = {fps:g} for {path.name}: a GIF needs over 0 and at most {MAX_GIF_RATE}; use .mp4"
-        )
+        raise ValueError(f"fps = {fps:g} for {path.name}: a GIF needs over 0 and at most {MAX_GIF_RATE}; use .mp4")
     if len(frames) == 0:
         raise ValueError(f"{path.name} needs at least one frame, got none")
     pictures = [_to_pillow(frame) for frame in on_white(frames)]
@@ -172,9 +164,7 @@ def write_mp4(
         raise ValueError(f"fps = {fps:g} for {path.name}: a film needs over 0")
     if len(frames) == 0:
         raise ValueError(f"{path.name} needs at least one frame, got none")
-    frames = np.pad(
-        on_white(frames), ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), "edge"
-    )
+    frames = np.pad(on_white(frames), ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), "edge")
     n, height, width, channels = frames.shape
     frames = np.broadcast_to(frames, (n, height, width, 3)) if channels == 1 else frames
     with (
@@ -209,7 +199,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
 
 
-def _sample_arrays(x: np.ndarray, spec: ArraySpec, metadata: Mapping[str, str]) -> dict[str, np.ndarray]:
+def sample_arrays(x: np.ndarray, spec: ArraySpec, metadata: Mapping[str, str]) -> dict[str, np.ndarray]:
     arrays = {"x": x.astype(np.float32), "low": np.asarray(spec.low), "high": np.asarray(spec.high)}
     if taken := sorted(arrays.keys() & metadata.keys()):
         raise ValueError(f"metadata {taken[0]!r} has the name of an array of the .npz: rename it")
@@ -237,9 +227,7 @@ def write_samples(
     others in the folder stay.  Raises ValueError for another ending, and for `x` not of the spec's shape.
     """
     if spec.kind != "image" or x.shape[1:] != spec.shape:
-        raise ValueError(
-            f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples draws images"
-        )
+        raise ValueError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples draws images")
     ending = out.suffix.lower()
     if out.is_dir() or not ending:
         paths = [out / f"{i:05d}.png" for i in range(len(x))]
@@ -252,13 +240,11 @@ def write_samples(
         case ".png":
             write_png(out, sheet(x, spec), metadata)
         case ".npz":
-            write_npz(out, _sample_arrays(x, spec, metadata))
+            write_npz(out, sample_arrays(x, spec, metadata))
         case ".gif":
             write_gif(out, enlarge(to_uint8(x, spec), film_scale), fps, metadata)
         case ".mp4":
             write_mp4(out, enlarge(to_uint8(x, spec), film_scale), fps, metadata)
         case _:
-            raise ValueError(
-                f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder"
-            )
+            raise ValueError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
     return [out]

@@ -10,7 +10,11 @@ from jaxtyping import Float, UInt8
 
 from genjax_art.spec import ArraySpec
 
-MODULES: Mapping[str, str] = {"image": "genjax_art.media.image", "roll": "genjax_art.media.music"}
+MODULES: Mapping[str, str] = {
+    "image": "genjax_art.media.image",
+    "roll": "genjax_art.media.music",
+    "points": "genjax_art.media.points",
+}
 
 
 def _module(spec: ArraySpec) -> ModuleType:

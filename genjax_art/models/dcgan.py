@@ -65,6 +65,7 @@ class Discriminator(nn.Module):
     kernel: int
     norm: Norm
     classes: int
+    styles: int  # outputs of the style head; 0: none
 
     @nn.compact
     def __call__(
@@ -82,7 +83,8 @@ class Discriminator(nn.Module):
         if label is not None:  # projection discriminator: arXiv:1802.05637, eq. 3
             embedding = nn.Embed(self.classes, h.shape[-1], embedding_init=nn.initializers.zeros)
             logits = logits + jnp.sum(embedding(label) * h, -1)
-        return {"logits": logits, "features": h}
+        out = {"logits": logits, "features": h}
+        return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
 
 
 def build(
@@ -94,13 +96,15 @@ def build(
     generator_norm: Norm = "none",
     discriminator_norm: Norm = "none",
     conditional: bool = False,
+    style_head: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN: latents z [b, latents], `width` filters in every hidden layer, kernels of `kernel` an axis.
 
     `conditional` on the labels: the generator sees them beside z, the discriminator by projection.
+    `style_head`: the discriminator also gives logits of the label, "style", from its features.
     """
-    classes = len(spec.classes) if conditional else 0
+    classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
         "generator": Generator(spec, latents, width, kernel, generator_norm, classes),
-        "discriminator": Discriminator(width, kernel, discriminator_norm, classes),
+        "discriminator": Discriminator(width, kernel, discriminator_norm, classes, styles),
     }

@@ -1,4 +1,4 @@
-"""Generator and discriminator of three fully connected layers, for any array (arXiv:1406.2661).
+"""Fully connected generator and discriminator for any array (arXiv:1406.2661), by default of three layers.
 
 The case study that this comes from cannot run as printed: its generator ends at 112x112x3 while its discriminator
 expects 28x28x1. Here both follow one `ArraySpec`, so they always fit.
@@ -16,6 +16,8 @@ class Generator(nn.Module):
     spec: ArraySpec
     latents: int
     width: int
+    layers: int  # hidden ones
+    signs: bool  # of the latents, as further inputs
     classes: int  # 0: unconditional
 
     @nn.compact
@@ -23,35 +25,68 @@ class Generator(nn.Module):
         self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
     ) -> Float[Array, "b *shape"]:
         del train
-        h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes)], -1)
-        for _ in range(2):
+        h = jnp.concatenate([z, jnp.sign(z)], -1) if self.signs else z
+        if label is not None:
+            h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
+        for _ in range(self.layers):
             h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
         return into_range(nn.Dense(self.spec.size)(h).reshape(-1, *self.spec.shape), self.spec)
 
 
 class Discriminator(nn.Module):
+    spec: ArraySpec
     width: int
+    layers: int
+    octaves: int  # of Fourier features
     classes: int
+    styles: int  # outputs of the style head; 0: none
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
     ) -> dict[str, Float[Array, "..."]]:
         del train
-        h = x.reshape(x.shape[0], -1)
+        h = fourier_features(x.reshape(x.shape[0], -1), self.spec, self.octaves)
         if label is not None:
             h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
-        for _ in range(2):
+        for _ in range(self.layers):
             h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
-        return {"logits": nn.Dense(1)(h)[:, 0], "features": h}
+        out = {"logits": nn.Dense(1)(h)[:, 0], "features": h}
+        return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
+
+
+def fourier_features(x: Float[Array, "b n"], spec: ArraySpec, octaves: int) -> Float[Array, "b m"]:
+    """`x`, and sin and cos of 2^k pi x for k < `octaves`, x scaled to [-1, 1]: fine detail is seen from the start.
+
+    Tancik et al. 2020 (arXiv:2006.10739), with the frequencies of NeRF.
+    """
+    if octaves == 0:
+        return x
+    u = (2 * x - (spec.low + spec.high)) / (spec.high - spec.low)
+    phase = (jnp.pi * 2.0 ** jnp.arange(octaves))[None, :, None] * u[:, None, :]
+    return jnp.concatenate([u, *(f(phase).reshape(x.shape[0], -1) for f in (jnp.sin, jnp.cos))], -1)
 
 
 def build(
-    spec: ArraySpec, *, latents: int = 100, width: int = 256, conditional: bool = False
+    spec: ArraySpec,
+    *,
+    latents: int = 100,
+    width: int = 256,
+    layers: int = 2,
+    octaves: int = 0,
+    signs: bool = False,
+    conditional: bool = False,
+    style_head: bool = False,
 ) -> dict[str, nn.Module]:
-    """Networks of a GAN: latents z [b, latents], hidden layers of `width`; `conditional` on the labels."""
-    classes = len(spec.classes) if conditional else 0
+    """Networks of a GAN: latents z [b, latents], `layers` hidden layers of `width`; `conditional` on the labels.
+
+    `octaves`: the discriminator sees its input as Fourier features of that many frequencies, too.
+    `signs`: the generator sees the signs of its latents, too, and so can jump from mode to mode: a continuous one has
+    to draw bridges (disconnected manifolds: Khayatkhoei et al. 2018, arXiv:1806.00880).
+    `style_head`: the discriminator also gives logits of the label, "style", from its features.
+    """
+    classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
-        "generator": Generator(spec, latents, width, classes),
-        "discriminator": Discriminator(width, classes),
+        "generator": Generator(spec, latents, width, layers, signs, classes),
+        "discriminator": Discriminator(spec, width, layers, octaves, classes, styles),
     }

@@ -113,6 +113,7 @@ class Discriminator(nn.Module):
     blocks: int
     expansion: int
     classes: int
+    styles: int  # outputs of the style head; 0: none
 
     @nn.compact
     def __call__(
@@ -135,9 +136,12 @@ class Discriminator(nn.Module):
         outputs = max(1, self.classes and features.shape[-1])
         y = nn.Dense(outputs, use_bias=False, kernel_init=scaled(1.0))(features)
         if label is None:
-            return {"logits": y[:, 0], "features": features}
-        embedding = nn.Embed(self.classes, outputs, embedding_init=nn.initializers.normal(1.0))(label)
-        return {"logits": jnp.sum(y * embedding, -1) / sqrt(outputs), "features": features}
+            logits = y[:, 0]
+        else:
+            embedding = nn.Embed(self.classes, outputs, embedding_init=nn.initializers.normal(1.0))(label)
+            logits = jnp.sum(y * embedding, -1) / sqrt(outputs)
+        out = {"logits": logits, "features": features}
+        return out | {"style": nn.Dense(self.styles, name="style")(features)} if self.styles else out
 
 
 def width_at(widths: tuple[int, ...], level: int) -> int:
@@ -153,15 +157,17 @@ def build(
     blocks: int = 2,
     expansion: int = 2,
     conditional: bool = False,
+    style_head: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN for any extents; z [b, latents].
 
     `widths` are the channels at each resolution, coarsest (about 4) first, the last one going on to finer levels;
     `blocks` per resolution. The paper's CIFAR-10 networks are (768,), 2 blocks, expansion 2. `conditional` on labels:
     embedded beside z, and by projection in the discriminator.
+    `style_head`: the discriminator also gives logits of the label, "style", from its features.
     """
-    classes = len(spec.classes) if conditional else 0
+    classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
         "generator": Generator(spec, latents, widths, blocks, expansion, classes),
-        "discriminator": Discriminator(widths, blocks, expansion, classes),
+        "discriminator": Discriminator(widths, blocks, expansion, classes, styles),
     }

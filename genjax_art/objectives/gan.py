@@ -5,7 +5,7 @@ D maximises E[log D(x)] + E[log(1 - D(G(z)))], G minimises E[log(1 - D(G(z)))] (
 (arXiv:1406.2661). The case study's training step shows the discriminator the raw noise; here it sees G(noise).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from genjax_art.errors import RunError, unknown
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.penalty import PENALTIES, squared_gradient_norm
+from genjax_art.metrics.collapse import collapse
 from genjax_art.models.augment import augment
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_normal
@@ -25,6 +26,14 @@ from genjax_art.train.step import Player, fold
 
 G, D = "generator", "discriminator"
 NO_PENALTIES: Mapping[str, float] = dict.fromkeys(PENALTIES, 0.0)
+
+Outputs = Mapping[str, Array]  # of a discriminator
+Seen = Callable[[Array, Key, str], Array]  # x, key, "real" or "fake" -> what the discriminator sees of it
+# What a method adds to a player's loss, per example, and its metrics; of D from its outputs for reals and fakes, of G
+# from those for fakes.
+Term = tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]
+DiscriminatorTerm = Callable[[Outputs, Outputs, Batch], Term]
+GeneratorTerm = Callable[[Outputs, Batch], Term]
 
 
 def build(
@@ -42,7 +51,7 @@ def build(
 
     Args:
       networks: `generator`(z, label, train) -> x, with fields `latents` and `classes` (0: unconditional), and
-        `discriminator`(x, label, train) -> {"logits": [b], ...}.
+        `discriminator`(x, label, train) -> {"logits": [b], "features": [b, d], ...}.
       loss: a name in `ADVERSARIAL`.
       penalties: weights of the penalties in `PENALTIES` on the discriminator, as factors: papers that write
         gamma/2 for R1 and R2 have a weight of gamma/2 here.
@@ -51,11 +60,38 @@ def build(
       discriminator_repeats: its updates per step, each on a fresh batch.
       shared_latents: both updates see the fakes of the same latents, which are then computed once.
 
-    Metrics: D(x) and D(G(z)) as mean probabilities, and each penalty before its weight, beside the losses.
+    Metrics: D(x) and D(G(z)) as mean probabilities, each penalty before its weight and the collapse signals of
+    `metrics/collapse.py`, beside the losses.
 
     Raises:
       UsageError: an unknown loss, penalty or augmentation.
     """
+    return play(networks, spec, transforms, loss, penalties, augmentations, discriminator_repeats, shared_latents)
+
+
+def no_discriminator_term(real: Outputs, fake: Outputs, batch: Batch) -> Term:
+    del fake, batch
+    return jnp.zeros_like(real["logits"]), {}
+
+
+def no_generator_term(fake: Outputs, batch: Batch) -> Term:
+    del batch
+    return jnp.zeros_like(fake["logits"]), {}
+
+
+def play(
+    networks: Mapping[str, nn.Module],
+    spec: ArraySpec,
+    transforms: Mapping[str, optax.GradientTransformation],
+    loss: str,
+    penalties: Mapping[str, float],
+    augmentations: tuple[str, ...],
+    discriminator_repeats: int,
+    shared_latents: bool,
+    discriminator_term: DiscriminatorTerm = no_discriminator_term,
+    generator_term: GeneratorTerm = no_generator_term,
+) -> Method:
+    """The game of `build`, with what another objective adds to the two losses."""
     if loss not in ADVERSARIAL:
         raise unknown("adversarial loss", loss, ADVERSARIAL)
     for name in penalties:
@@ -82,37 +118,21 @@ def build(
         real, fake, own_extras = judge_both(
             discriminator, own, extras[D], seen(x, key, "real"), seen(made, key, "fake"), label
         )
-        values = game.discriminator(real["logits"], fake["logits"])
-        metrics = {
-            "real_probability": jnp.mean(jax.nn.sigmoid(real["logits"])),
-            "fake_probability": jnp.mean(jax.nn.sigmoid(fake["logits"])),
-        }
+        added, metrics = discriminator_term(real, fake, batch)
+        values = game.discriminator(real["logits"], fake["logits"]) + added
         if weights:
             if extras[D]:
                 raise RunError("penalties need a discriminator without batch statistics: choose another norm for it")
-            paid = pay(lambda x, label: apply(discriminator, own, {}, x, label)[0]["logits"], batch, made, key)
+            paid = pay(weights, lambda x, label: apply(discriminator, own, {}, x, label)[0]["logits"],
+                       seen, x, made, label, key)  # fmt: skip
             values = values + sum(weights[name] * value for name, value in paid.items())
-            metrics |= {name: jnp.mean(value) for name, value in paid.items()}
-        return jnp.mean(values), (metrics, {**extras, D: own_extras})
-
-    def pay(logits: Any, batch: Batch, made: Array, key: Key) -> dict[str, Float[Array, "b"]]:
-        """Each penalty with a weight, per example; R1 and R2 from one pull-back."""
-        x, label, n = batch["x"], label_of(batch), batch["x"].shape[0]
-
-        def critic_of_both(pair: Array) -> Array:
-            stacked = jnp.concatenate([seen(pair[:n], key, "real"), seen(pair[n:], key, "fake")])
-            return logits(stacked, None if label is None else jnp.concatenate([label, label]))
-
-        def critic(x: Array) -> Array:
-            return logits(seen(x, key, "real"), label)
-
-        paid = {}
-        if weights.keys() >= {"r1", "r2"}:
-            squares = squared_gradient_norm(critic_of_both, jnp.concatenate([x, made]))
-            paid = {"r1": squares[:n], "r2": squares[n:]}
-        for name in weights.keys() - paid.keys():
-            paid[name] = PENALTIES[name](critic, x, made, fold(key, name))
-        return paid
+            metrics = {**metrics, **{name: jnp.mean(value) for name, value in paid.items()}}
+        probabilities = {
+            "real_probability": jnp.mean(jax.nn.sigmoid(real["logits"])),
+            "fake_probability": jnp.mean(jax.nn.sigmoid(fake["logits"])),
+        }
+        signals = collapse(real["features"], fake["features"])
+        return jnp.mean(values), ({**probabilities, **signals, **metrics}, {**extras, D: own_extras})
 
     def generator_loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         made, own_extras = fakes(own, extras[G], batch, key)
@@ -125,9 +145,10 @@ def build(
             real = out["logits"]
         else:
             judged, _ = apply(discriminator, others[D], extras[D], fake_seen, label)
-        values = game.generator(judged["logits"], real)
-        metrics = {"fake_probability": jnp.mean(jax.nn.sigmoid(judged["logits"]))}
-        return jnp.mean(values), (metrics, {**extras, G: own_extras})
+        added, metrics = generator_term(judged, batch)
+        values = game.generator(judged["logits"], real) + added
+        probability = jnp.mean(jax.nn.sigmoid(judged["logits"]))
+        return jnp.mean(values), ({"fake_probability": probability, **metrics}, {**extras, G: own_extras})
 
     def generate(params: Params, extras: Mapping[str, Any], z: Array, label: Array | None) -> Array:
         x: Any = generator.apply({"params": params, **extras}, z, label if classes else None, train=False)
@@ -145,6 +166,34 @@ def build(
         latents=generator.latents,
         classes=spec.classes if classes else (),
     )
+
+
+def pay(
+    weights: Mapping[str, float],
+    logits: Callable[[Array, Array | None], Array],
+    seen: Seen,
+    real: Float[Array, "b *shape"],
+    fake: Float[Array, "b *shape"],
+    label: Array | None,
+    key: Key,
+) -> dict[str, Float[Array, "b"]]:
+    """Each penalty that has a weight, per example, taken through the augmentation; R1 and R2 from one pull-back."""
+    n = real.shape[0]
+
+    def critic_of_both(pair: Array) -> Array:
+        stacked = jnp.concatenate([seen(pair[:n], key, "real"), seen(pair[n:], key, "fake")])
+        return logits(stacked, None if label is None else jnp.concatenate([label, label]))
+
+    def critic(x: Array) -> Array:
+        return logits(seen(x, key, "real"), label)
+
+    paid = {}
+    if weights.keys() >= {"r1", "r2"}:
+        squares = squared_gradient_norm(critic_of_both, jnp.concatenate([real, fake]))
+        paid = {"r1": squares[:n], "r2": squares[n:]}
+    for name in weights.keys() - paid.keys():
+        paid[name] = PENALTIES[name](critic, real, fake, fold(key, name))
+    return paid
 
 
 def init(networks: Mapping[str, nn.Module], spec: ArraySpec, key: Key) -> tuple[dict[str, Params], dict[str, Any]]:

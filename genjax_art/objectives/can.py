@@ -1,0 +1,95 @@
+"""The creative adversarial network: art that is judged to be art, in no style that the judge knows.
+
+Elgammal, Liu, Elhoseiny & Mazzone 2017, equation 2 (arXiv:1706.07068). The discriminator has a second head that learns
+the styles of real art, and of real art only. The generator is rewarded where that head cannot tell the style of its
+pictures: the gradient of the ambiguity runs through the head and the picture into the generator, and nowhere else.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+
+from genjax_art.errors import RunError, UsageError
+from genjax_art.losses.creative import (
+    binary_style_ambiguity,
+    label_cross_entropy,
+    normalised_style_entropy,
+    style_ambiguity,
+)
+from genjax_art.objectives import gan
+from genjax_art.objectives.method import Method
+from genjax_art.spec import ArraySpec, Batch
+
+AMBIGUITY = {"softmax": style_ambiguity, "binary": binary_style_ambiguity}
+
+
+def build(
+    networks: Mapping[str, nn.Module],
+    spec: ArraySpec,
+    transforms: Mapping[str, optax.GradientTransformation],
+    *,
+    ambiguity: float = 1.0,
+    form: Literal["softmax", "binary"] = "softmax",
+    style_weight: float = 1.0,
+    loss: str = "non_saturating",
+    penalties: Mapping[str, float] = gan.NO_PENALTIES,
+    augmentations: tuple[str, ...] = (),
+    discriminator_repeats: int = 1,
+    shared_latents: bool = True,
+) -> Method:
+    """The players `discriminator` and `generator` of a GAN, with the style head's terms.
+
+    Args:
+      networks: as of `objectives/gan.py`; the discriminator's outputs have "style" [b, K], logits of the labels.
+      ambiguity: weight of the style ambiguity in the generator's loss; 0 imitates, as a GAN with a spectator.
+      form: "softmax", cross-entropy of the uniform distribution; "binary", K questions with target 1/K (the paper's
+        equation).
+      style_weight: weight of the style head's cross-entropy in the discriminator's loss.
+      others: as of `objectives/gan.py`.
+
+    Metrics, beside those of a GAN: of reals (in the discriminator) `style_accuracy` and `style_entropy`, of fakes
+    (in the generator) `style_entropy` and `style_ambiguity`. Entropies are means over ln K, 0 to 1.
+
+    Raises:
+      UsageError: a discriminator without style head, or as `objectives/gan.py`.
+      RunError: data with fewer than two labels.
+    """
+    if len(spec.classes) < 2:
+        raise RunError(
+            f"style ambiguity needs two styles or more; the data has {len(spec.classes)} labels: name others"
+        )
+    if not getattr(networks[gan.D], "styles", 0):
+        raise UsageError("objective can needs a discriminator that tells styles: use --model.style-head")
+
+    def discriminator_term(real: gan.Outputs, fake: gan.Outputs, batch: Batch) -> gan.Term:
+        del fake  # the head learns from real art only
+        style, label = real["style"], batch["label"]
+        right = (jnp.argmax(style, -1) == label).astype(jnp.float32)
+        return style_weight * label_cross_entropy(style, label), {
+            "style_accuracy": jnp.mean(right),
+            "style_entropy": jnp.mean(normalised_style_entropy(style)),
+        }
+
+    def generator_term(fake: gan.Outputs, batch: Batch) -> gan.Term:
+        del batch
+        values = AMBIGUITY[form](fake["style"])
+        return ambiguity * values, {
+            "style_ambiguity": jnp.mean(values),
+            "style_entropy": jnp.mean(normalised_style_entropy(fake["style"])),
+        }
+
+    return gan.play(
+        networks,
+        spec,
+        transforms,
+        loss,
+        penalties,
+        augmentations,
+        discriminator_repeats,
+        shared_latents,
+        discriminator_term,
+        generator_term,
+    )

@@ -1,0 +1,110 @@
+"""Mixtures, mode coverage and collapse signals against counts by hand and closed forms; pictures of points."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax_art.data.mixtures import MIXTURES
+from genjax_art.data.source import DataError, open_source
+from genjax_art.media.points import sheet
+from genjax_art.media.writers import write_samples
+from genjax_art.metrics.collapse import collapse
+from genjax_art.metrics.modes import CEILING_2D, divergence, mode_coverage
+from genjax_art.spec import ArraySpec
+
+
+def test_samples_count_for_their_nearest_mode_within_the_radius():
+    centres = np.array([[0.0, 0], [1, 0], [0, 1]], np.float32)
+    samples = np.array([[0, 0], [0.1, 0], [0.2, 0.3], [1, 0.05], [5, 5]], np.float32)
+    found = mode_coverage(samples, centres, radius=0.11)
+    np.testing.assert_array_equal(found.counts, [2, 1, 0])
+    assert found.modes == 2
+    assert found.high_quality == pytest.approx(3 / 5)
+    assert found.reverse_kl == pytest.approx(2 / 3 * math.log(2) + 1 / 3 * math.log(1))
+
+
+def test_divergence_of_equal_and_of_single_modes():
+    assert divergence(np.array([7, 7, 7])) == pytest.approx(0)
+    assert divergence(np.array([0, 9, 0, 0])) == pytest.approx(math.log(4))
+    assert math.isnan(divergence(np.zeros(3, int)))
+
+
+@pytest.mark.parametrize("name", ["ring8", "grid25"])
+def test_the_data_reach_the_ceiling_and_narrower_modes_are_flagged(name):
+    mixture, source = MIXTURES[name](), open_source(name)
+    x = source.take(np.arange(20_000))["x"]
+    found = mode_coverage(x, mixture.centres, 3 * mixture.sd)
+    assert found.modes == len(mixture.centres) == {"ring8": 8, "grid25": 25}[name]
+    assert found.high_quality == pytest.approx(CEILING_2D, abs=3 * math.sqrt(CEILING_2D * (1 - CEILING_2D) / 20_000))
+    assert not found.is_narrow()
+    shrunk = mixture.centres[source.take(np.arange(20_000))["label"]] + 0.9 * (
+        x - mixture.centres[source.take(np.arange(20_000))["label"]]
+    )
+    assert mode_coverage(shrunk, mixture.centres, 3 * mixture.sd).is_narrow()
+
+
+@pytest.mark.parametrize("name", sorted(MIXTURES))
+def test_a_mixture_opens_by_name_with_the_moments_of_its_definition(name):
+    mixture, source = MIXTURES[name](), open_source(name)
+    rows = source.take(np.arange(len(source)))
+    x, label = rows["x"], rows["label"]
+    assert source.spec.kind == "points"
+    assert x.dtype == np.float32
+    assert source.spec.low <= x.min() < x.max() <= source.spec.high
+    first = x[label == 0]
+    scale = np.full(x.shape[1], mixture.sd) if mixture.scales is None else mixture.scales[0]
+    np.testing.assert_allclose(first.mean(0), mixture.centres[0], atol=6 * mixture.sd / math.sqrt(len(first)))
+    np.testing.assert_allclose(first.std(0), scale, atol=6 * mixture.sd / math.sqrt(len(first)))
+
+
+def test_splits_of_a_mixture_differ_and_repeat():
+    train, again, test = (open_source("ring8", split=s).take(np.arange(9))["x"] for s in ("train", "train", "test"))
+    np.testing.assert_array_equal(train, again)
+    assert not np.any(train == test)
+
+
+@pytest.mark.parametrize("options", [{"split": "all"}, {"size": (8, 8)}, {"folder": "."}])
+def test_a_mixture_refuses_what_it_cannot_give(options):
+    with pytest.raises(DataError, match="ring8"):
+        open_source("ring8", **options)
+
+
+def test_collapse_signals_of_equal_narrow_and_single_fakes():
+    rng = np.random.default_rng(0)
+    real = jnp.asarray(rng.standard_normal((512, 8)), jnp.float32)
+    other = jnp.asarray(rng.standard_normal((512, 8)), jnp.float32)
+    same = collapse(real, other)
+    assert float(same["feature_spread"]) == pytest.approx(1, abs=0.1)
+    assert float(same["duplicates"]) == 0
+    assert float(collapse(real, 0.25 * other + 3)["feature_spread"]) == pytest.approx(0.25, abs=0.03)
+    single = collapse(real, jnp.ones_like(real))
+    assert float(single["feature_spread"]) == 0
+    assert float(single["duplicates"]) == 1
+
+
+POINTS = ArraySpec((2,), -1.0, 1.0, "points")
+
+
+def test_a_point_is_drawn_where_it_lies(tmp_path):
+    picture = sheet(np.array([[-1, -1], [0.5, 0.5], [np.nan, 0], [9, 0]], np.float32), POINTS)
+    side = picture.shape[0]
+    dark = np.argwhere(picture[..., 0] < 255)
+    for row, column in ((side - 1, 0), (side // 4 - 1, 3 * side // 4), (side // 2 - 1, side - 1)):
+        assert np.abs(dark - [row, column]).max(1).min() <= 1
+    assert len(dark) <= 3 * 9
+    one = sheet(np.zeros((1, 1), np.float32), ArraySpec((1,), -1.0, 1.0, "points"))
+    assert one.min() < 255
+
+
+def test_points_are_written_as_the_ending_asks(tmp_path):
+    x = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    (png,) = write_samples(tmp_path / "a.png", x, POINTS, {"step": "3"})
+    (npz,) = write_samples(tmp_path / "a.npz", x, POINTS, {"step": "3"})
+    assert png.read_bytes().startswith(b"\x89PNG")
+    with np.load(npz) as arrays:
+        np.testing.assert_array_equal(arrays["x"], x)
+        assert arrays["step"] == "3"
+    with pytest.raises(ValueError, match="unknown ending"):
+        write_samples(tmp_path / "a.gif", x, POINTS, {})
