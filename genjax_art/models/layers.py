@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from genjax_art.errors import UsageError
 from genjax_art.models import convolution
 from genjax_art.shards import DEVICE_AXIS, device_axis_size
 from genjax_art.spec import ArraySpec
@@ -27,6 +28,8 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space2 d"]:
         rank = x.ndim - 2
+        if rank == 0:
+            raise UsageError("convolutional models need arrays with spatial axes, not points: take --model.name mlp")
         shape = (*(self.kernel,) * rank, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         y = convolution.conv(x, kernel, _per_axis(self.stride, rank), "SAME", self.groups)
