@@ -1,7 +1,7 @@
 """Drawing from a trained method: which parameters, which latents, in pieces that fit the memory."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -28,9 +28,7 @@ def parameters(
     """
     name = method.sampled
     if which == "ema" and name not in state.ema:
-        raise RunError(
-            f"this run keeps no moving average of {name}; leave --ema out, or train with --ema-half-life"
-        )
+        raise RunError(f"this run keeps no moving average of {name}; leave --ema out, or train with --ema-half-life")
     average = name in state.ema and which != "raw"
     return (state.ema if average else state.params)[name], state.extras[name], "ema" if average else "raw"
 
@@ -44,9 +42,7 @@ def labels_for(method: Method, n: int, key: Key, label: str | None = None) -> np
     """
     if not method.classes:
         if label is not None:
-            raise RunError(
-                f"label {label!r} asked of a run that is not conditional; train with --model.conditional"
-            )
+            raise RunError(f"label {label!r} asked of a run that is not conditional; train with --model.conditional")
         return None
     if label is None:
         return np.asarray(draw_labels(key, n, len(method.classes)))
@@ -67,6 +63,35 @@ def generate(method: Method, params: Params, extras: Mapping[str, Any], z: Any, 
         rows = np.arange(start, start + size) % n
         pieces.append(np.asarray(step(params, extras, z[rows], None if labels is None else labels[rows])))
     return np.concatenate(pieces)[:n]
+
+
+def encode(method: Method, params: Params, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log-variance of q(z|x), [n, latents] each, for examples in the spec's range, `CHUNK` at a time.
+
+    Raises:
+      RunError: a method without an encoder.
+    """
+    if method.encode is None:
+        raise RunError("this run has no encoder; choose a run of a VAE (music-vae, conv-vae, ...)")
+    step = method.encode
+    mu, logvar = _chunked(jax.jit(lambda params, x: step(params, x, None)), params, x)
+    return mu, logvar
+
+
+def likeliest_tokens(method: Method, params: Params, z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The likeliest token [n, steps, voices] at each place of music x, given z and all that x has before it."""
+    assert method.token_logits is not None
+    step = method.token_logits
+    (tokens,) = _chunked(jax.jit(lambda params, z, x: (step(params, z, x).argmax(-1),)), params, z, x)
+    return tokens
+
+
+def _chunked(step: Callable[..., tuple[Any, ...]], params: Params, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Each output of `step(params, *rows)` for all rows, in pieces of one shape."""
+    n = len(arrays[0])
+    size = min(CHUNK, n)
+    pieces = [step(params, *(a[np.arange(s, s + size) % n] for a in arrays)) for s in range(0, n, size)]
+    return [np.concatenate([np.asarray(piece) for piece in out])[:n] for out in zip(*pieces, strict=True)]
 
 
 def sample(

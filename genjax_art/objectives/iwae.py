@@ -66,4 +66,5 @@ def build(
         sampled=base.sampled,
         latents=base.latents,
         classes=base.classes,
+        encode=base.encode,
     )

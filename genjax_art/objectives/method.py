@@ -14,6 +14,12 @@ from genjax_art.train.step import Player
 
 # generate(params, extras, z, label) -> x in the spec's range; params and extras are those of `Method.sampled`
 Generate = Callable[[Params, Mapping[str, Any], Array, Array | None], Array]
+# encode(params, x, label) -> mu, logvar of q(z|x), [b, latents] each
+Encode = Callable[[Params, Array, Array | None], tuple[Array, Array]]
+# proceed(params, x, given, key) -> x with what follows its first `given` steps made anew; of autoregressive methods
+Proceed = Callable[[Params, Array, int, Key], Array]
+# token_logits(params, z, x) -> [b, steps, voices, tokens], given z and the steps of x before each; of music
+TokenLogits = Callable[[Params, Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,10 @@ class Method:
     sampled: str  # the player that samples, whose moving average is used where there is one
     latents: int  # z is [b, latents], standard normal
     classes: tuple[str, ...] = ()  # of a conditional method; empty otherwise
+    # what not every method can do; None where it cannot
+    encode: Encode | None = None
+    proceed: Proceed | None = None
+    token_logits: TokenLogits | None = None
 
 
 def draw_latents(key: Key, n: int, latents: int, truncation: float | None = None) -> Float[Array, "n latents"]:

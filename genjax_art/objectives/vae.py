@@ -83,6 +83,9 @@ def build(
         outputs: Any = decoder.apply({"params": params["decoder"]}, z, label if classes else None, train=False)
         return p_x.mean(outputs, spec.low, spec.high)
 
+    def encode(params: Params, x: Any, label: Any) -> Any:
+        return encoder.apply({"params": params["encoder"]}, x, label if classes else None, train=False)
+
     return Method(
         players=(Player(VAE, loss, transforms[VAE]),),
         init=init,
@@ -90,4 +93,5 @@ def build(
         sampled=VAE,
         latents=decoder.latents,
         classes=spec.classes if classes else (),
+        encode=encode,
     )

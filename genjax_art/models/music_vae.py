@@ -1,0 +1,192 @@
+"""MusicVAE: a recurrent variational autoencoder of polyphonic music, with a conductor per bar.
+
+Roberts, Engel, Raffel, Hawthorne & Eck 2018, arXiv:1803.05428, sections 3.1 and 3.2. The encoder reads the piece in
+both directions. From z a conductor makes one vector per bar; the decoder starts afresh in every bar from that vector,
+so that what bars have in common must come through z, and writes one token per voice and step (see `notes.py`).
+
+Unlike the paper: GRU instead of LSTM cells; the voices are not independent given the bar, each sees what the ones
+above it play in the same step; and what a network sees of the past is the roll of the step before, which also says
+which pitch a hold holds.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from genjax_art.errors import UsageError
+from genjax_art.models.recurrent import GRU
+from genjax_art.notes import HOLD, PITCHES, STEPS_PER_BAR, TOKENS
+from genjax_art.spec import ArraySpec
+from genjax_art.tokens import pitch_planes
+
+
+class Encoder(nn.Module):
+    latents: int
+    embedding: int
+    width: int
+
+    @nn.compact
+    def __call__(self, roll: Float[Array, "b t p c"]) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
+        """mu and logvar of q(z|roll), from the last states of both directions (section 3.1)."""
+        x = nn.Dense(self.embedding)(roll.reshape(*roll.shape[:2], -1))
+        start = jnp.zeros((len(x), self.width))
+        last = jnp.concatenate(
+            [GRU(self.width)(x, start)[:, -1], GRU(self.width)(x, start, reverse=True)[:, 0]],
+            -1,
+        )
+        return nn.Dense(self.latents)(last), nn.Dense(self.latents)(last)
+
+
+class VoiceHead(nn.Module):
+    """Logits of one voice's token, from the decoder's state and what the voices above play in this step."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, state: Float[Array, "*b h"], above: Float[Array, "*b p c"]) -> Float[Array, "*b 62"]:
+        x = jnp.concatenate([state, above.reshape(*above.shape[:-2], -1)], -1)
+        return nn.Dense(TOKENS)(nn.relu(nn.Dense(self.width)(x)))
+
+
+class Decoder(nn.Module):
+    bars: int
+    voices: int
+    latents: int
+    embedding: int
+    conductor: int
+    width: int
+    layers: int
+    head: int
+    classes: int = 0
+
+    def setup(self) -> None:
+        self.conductor_start = nn.Dense(self.conductor)
+        self.conductor_cell = GRU(self.conductor)
+        self.bar_starts = [nn.Dense(self.width) for _ in range(self.layers)]
+        self.embed = nn.Dense(self.embedding)
+        self.cells = [GRU(self.width) for _ in range(self.layers)]
+        self.heads = [VoiceHead(self.head) for _ in range(self.voices)]
+
+    def conduct(self, z: Float[Array, "b z"]) -> Float[Array, "b bars d"]:
+        """One vector per bar: the conductor's states, which is told z at every bar (section 3.2)."""
+        start = jnp.tanh(self.conductor_start(z))
+        return self.conductor_cell(jnp.repeat(z[:, None], self.bars, 1), start)
+
+    def see(
+        self, before: Float[Array, "*b p c"], bar: Float[Array, "*b d"], beat: Float[Array, "*b 16"]
+    ) -> Float[Array, "*b e"]:
+        """The decoder's input: the roll of the step before, its bar's vector and its place in the bar."""
+        flat = before.reshape(*before.shape[:-2], -1)
+        return jnp.concatenate([self.embed(flat), bar, beat], -1)
+
+    def __call__(self, z: Float[Array, "b z"], roll: Float[Array, "b t p c"]) -> Float[Array, "b t v 62"]:
+        """Teacher forcing: logits of every token given z, the steps before it and the voices above it.
+
+        Bars depend on each other through z and the step before only, so they are scanned side by side.
+        """
+        b, steps = roll.shape[:2]
+        bars = self.conduct(z)
+        before = jnp.pad(roll[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+        rows = (b * self.bars, STEPS_PER_BAR)
+        x = self.see(
+            before.reshape(*rows, *roll.shape[2:]),
+            jnp.repeat(bars.reshape(rows[0], 1, -1), STEPS_PER_BAR, 1),
+            jnp.broadcast_to(jnp.eye(STEPS_PER_BAR)[None], (*rows, STEPS_PER_BAR)),
+        )
+        for cell, start in zip(self.cells, self.bar_starts, strict=True):
+            x = cell(x, jnp.tanh(start(bars)).reshape(rows[0], -1))
+        x = x.reshape(b, steps, -1)
+        return jnp.stack([self.heads[v](x, self.above(roll, v)) for v in range(self.voices)], 2)
+
+    def above(self, roll: Float[Array, "*b p c"], voice: int) -> Float[Array, "*b p d"]:
+        """The planes of the voices above `voice`."""
+        return jnp.concatenate([roll[..., :voice], roll[..., self.voices : self.voices + voice]], -1)
+
+    def decode(
+        self,
+        z: Float[Array, "b z"],
+        levels: Float[Array, "b t v"],
+        given: Int[Array, "b t v"],
+        known: Bool[Array, " t"],
+        temperature: float,
+    ) -> Int[Array, "b t v"]:
+        """Free running: tokens that follow from z and from the tokens before.
+
+        A token is the quantile `levels` (0 to 1) of its distribution at `temperature`; at 0 the likeliest one.
+        In the steps that are `known` it is the `given` one instead.
+        """
+        bars = self.conduct(z)
+        starts = [jnp.tanh(start(bars)) for start in self.bar_starts]
+
+        def body(module: "Decoder", carry: tuple[list[Array], Array], xs: tuple[Array, ...]) -> tuple[Array, Array]:
+            states, before = carry
+            time, level, forced, fixed = xs
+            bar, step = time // STEPS_PER_BAR, time % STEPS_PER_BAR
+            beat = jnp.broadcast_to(jnp.eye(STEPS_PER_BAR)[step][None], (z.shape[0], STEPS_PER_BAR))
+            x, states = module.see(before, bars[:, bar], beat), list(states)
+            for i, cell in enumerate(module.cells):
+                states[i] = x = cell.step(jnp.where(step == 0, starts[i][:, bar], states[i]), x)
+            roll, tokens = jnp.zeros_like(before), []
+            for v in range(module.voices):
+                token = choose(module.heads[v](x, module.above(roll, v)), level[:, v], temperature)
+                token = jnp.where(fixed, forced[:, v], token)
+                tokens.append(token)
+                onset = pitch_planes(token[:, None])[..., 0]
+                sustain = jnp.where((token == HOLD)[:, None], before[..., module.voices + v], onset)
+                roll = roll.at[..., v].set(onset).at[..., module.voices + v].set(sustain)
+            return (states, roll), jnp.stack(tokens, -1)
+
+        scan = nn.scan(body, variable_broadcast="params", split_rngs={"params": False})
+        empty = [jnp.zeros((z.shape[0], self.width)) for _ in self.cells]
+        silence = jnp.zeros((z.shape[0], PITCHES, 2 * self.voices))
+        time = jnp.arange(self.bars * STEPS_PER_BAR, dtype=jnp.int32)
+        _, tokens = scan(self, (empty, silence), (time, jnp.swapaxes(levels, 0, 1), jnp.swapaxes(given, 0, 1), known))
+        return jnp.swapaxes(tokens, 0, 1)
+
+
+def choose(logits: Float[Array, "b k"], level: Float[Array, " b"], temperature: float) -> Int[Array, " b"]:
+    """The token at the quantile `level` of softmax(logits / temperature); the likeliest one at temperature 0."""
+    if temperature == 0:
+        return jnp.argmax(logits, -1).astype(jnp.int32)
+    below = jnp.cumsum(jax.nn.softmax(logits / temperature, -1), -1) < level[:, None]
+    return jnp.minimum(jnp.sum(below, -1), logits.shape[-1] - 1).astype(jnp.int32)
+
+
+def build(
+    spec: ArraySpec,
+    *,
+    latents: int = 256,
+    embedding: int = 256,
+    encoder_width: int = 1024,
+    conductor_width: int = 1024,
+    decoder_width: int = 1024,
+    decoder_layers: int = 2,
+    head_width: int = 512,
+) -> dict[str, nn.Module]:
+    """Encoder and decoder of piano rolls of any number of bars and voices; widths are those of the GRU states.
+
+    `embedding` is the width to which a step of the roll is projected, `head_width` of the hidden layer between the
+    decoder and each voice's tokens.
+
+    Raises:
+      UsageError: the data are no piano rolls of whole bars.
+    """
+    if spec.kind != "roll" or spec.shape[0] % STEPS_PER_BAR or spec.shape[1] != PITCHES:
+        raise UsageError(
+            f"model music_vae writes piano rolls of whole bars, the data are of kind {spec.kind} and shape "
+            f"{spec.shape}: choose music with --data.name chorales or midi_folder"
+        )
+    return {
+        "encoder": Encoder(latents, embedding, encoder_width),
+        "decoder": Decoder(
+            spec.shape[0] // STEPS_PER_BAR,
+            spec.channels // 2,
+            latents,
+            embedding,
+            conductor_width,
+            decoder_width,
+            decoder_layers,
+            head_width,
+        ),
+    }

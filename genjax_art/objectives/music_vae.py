@@ -1,0 +1,182 @@
+"""The variational autoencoder of music: an autoregressive decoder over tokens, taught with the piece, run freely.
+
+Minimises -log p(x|z) + w max(KL(q(z|x) || p(z)) - free bits, 0): Roberts et al. 2018, section 2.1 and appendix
+(arXiv:1803.05428), with their warm-up of the KL's weight w. Without free bits such a decoder learns to do without z.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from genjax_art.errors import UsageError
+from genjax_art.losses.variational import elbo_parts
+from genjax_art.notes import PITCHES
+from genjax_art.objectives.method import Method
+from genjax_art.shards import global_normal
+from genjax_art.spec import ArraySpec, Batch, Key, Params
+from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
+from genjax_art.train.step import Player, fold
+
+VAE = "vae"
+CLIMBS = 100  # steps of Adam on z when a piece is continued
+
+
+def build(
+    networks: Mapping[str, nn.Module],
+    spec: ArraySpec,
+    transforms: Mapping[str, optax.GradientTransformation],
+    *,
+    beta: float = 1.0,
+    free_bits: float = 48.0,
+    kl_warmup_steps: int = 0,
+    temperature: float = 0.0,
+) -> Method:
+    """The player `vae`, with the parameters `encoder` and `decoder`.
+
+    Args:
+      networks: `encoder`(roll) -> mu, logvar; `decoder`(z, roll) -> logits, and `decode`, as in `models/music_vae.py`.
+      beta: weight of the KL after the warm-up.
+      free_bits: bits per piece that the KL may have without being paid for.
+      kl_warmup_steps: steps over which the weight rises linearly from 0 to `beta`; 0 is `beta` from the first step on.
+      temperature: of the tokens when sampling; 0 takes the likeliest.
+
+    Metrics per example: `elbo`, `reconstruction` and `kl` in nats, whatever the weight; `note_accuracy`, the share of
+    notes whose start is the likeliest token; `kl_weight`.
+
+    Raises:
+      UsageError: an option outside its range.
+    """
+    for name, value in {
+        "beta": beta,
+        "free-bits": free_bits,
+        "kl-warmup-steps": kl_warmup_steps,
+        "temperature": temperature,
+    }.items():
+        if value < 0:
+            raise UsageError(f"--objective.{name} must be at least 0, got {value}")
+    encoder, decoder = networks["encoder"], networks["decoder"]
+
+    def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
+        del others
+        tokens = tokens_from_roll(binary(batch["x"], spec))
+        roll = roll_from_tokens(tokens)
+        mu, logvar = posterior(own, roll)
+        z = mu + jnp.exp(0.5 * logvar) * global_normal(fold(key, "posterior"), mu.shape)
+        logits: Any = decoder.apply({"params": own["decoder"]}, z, roll)
+        parts = elbo_parts(log_likelihood(logits, tokens), mu, logvar)
+        step = extras[VAE]["step"]
+        weight = kl_weight(step, beta, kl_warmup_steps)
+        paid = jnp.maximum(parts.kl - free_bits * math.log(2.0), 0.0)
+        metrics = {
+            "elbo": jnp.mean(parts.elbo),
+            "reconstruction": jnp.mean(parts.reconstruction),
+            "kl": jnp.mean(parts.kl),
+            "note_accuracy": jnp.mean(note_accuracy(jnp.argmax(logits, -1).astype(jnp.int32), tokens)),
+            "kl_weight": weight,
+        }
+        return jnp.mean(parts.reconstruction + weight * paid), (metrics, {**extras, VAE: {"step": step + 1}})
+
+    def posterior(params: Params, roll: Array) -> tuple[Array, Array]:
+        out: Any = encoder.apply({"params": params["encoder"]}, roll)
+        return out
+
+    def init(key: Key) -> tuple[dict[str, Params], dict[str, Any]]:
+        x, z = jnp.zeros((2, *spec.shape)), jnp.zeros((2, decoder.latents))
+        params = {
+            "encoder": encoder.init(fold(key, "encoder"), x)["params"],
+            "decoder": decoder.init(fold(key, "decoder"), z, x)["params"],
+        }
+        return {VAE: params}, {VAE: {"step": jnp.zeros((), jnp.int32)}}
+
+    def decode(params: Params, z: Array, levels: Array, given: Array, known: Array) -> Array:
+        tokens: Any = decoder.apply(
+            {"params": params["decoder"]}, z, levels, given, known, temperature, method="decode"
+        )
+        return in_range(roll_from_tokens(tokens), spec)
+
+    def generate(params: Params, extras: Any, z: Array, label: Any) -> Array:
+        del extras, label
+        steps, voices = spec.shape[0], spec.channels // 2
+        given = jnp.zeros((len(z), steps, voices), jnp.int32)
+        return decode(params, z, levels_of(z, steps, voices), given, jnp.zeros((steps,), bool))
+
+    def encode(params: Params, x: Array, label: Any) -> tuple[Array, Array]:
+        del label
+        return posterior(params, roll_from_tokens(tokens_from_roll(binary(x, spec))))
+
+    def logits_of(params: Params, z: Array, x: Array) -> Array:
+        roll = roll_from_tokens(tokens_from_roll(binary(x, spec)))
+        out: Any = decoder.apply({"params": params["decoder"]}, z, roll)
+        return out
+
+    def proceed(params: Params, x: Array, given: int, key: Key) -> Array:
+        tokens = tokens_from_roll(binary(x, spec))
+        roll = roll_from_tokens(tokens)
+
+        def surprise(z: Array) -> Array:
+            logits: Any = decoder.apply({"params": params["decoder"]}, z, roll)
+            return jnp.sum(0.5 * jnp.sum(z**2, -1) - log_likelihood(logits[:, :given], tokens[:, :given]))
+
+        z = descend(surprise, jax.random.normal(fold(key, "latents"), (len(x), decoder.latents)))
+        levels = jax.random.uniform(fold(key, "levels"), tokens.shape)
+        return decode(params, z, levels, tokens, jnp.arange(tokens.shape[1]) < given)
+
+    return Method(
+        players=(Player(VAE, loss, transforms[VAE]),),
+        init=init,
+        generate=generate,
+        sampled=VAE,
+        latents=decoder.latents,
+        encode=encode,
+        proceed=proceed,
+        token_logits=logits_of,
+    )
+
+
+def kl_weight(step: Int[Array, ""], beta: float, warmup_steps: int) -> Float[Array, ""]:
+    """beta * min(1, step / warmup_steps): 0 in step 0, beta from step `warmup_steps` on."""
+    risen = 1.0 if warmup_steps == 0 else jnp.minimum(1.0, step.astype(jnp.float32) / warmup_steps)
+    return jnp.asarray(beta * risen, jnp.float32)
+
+
+def log_likelihood(logits: Float[Array, "b t v k"], tokens: Int[Array, "b t v"]) -> Float[Array, " b"]:
+    """log p(tokens), nats, summed over steps and voices."""
+    return -jnp.sum(optax.softmax_cross_entropy_with_integer_labels(logits, tokens), (1, 2))
+
+
+def note_accuracy(made: Int[Array, "b t v"], tokens: Int[Array, "b t v"]) -> Float[Array, " b"]:
+    """Share of the notes of `tokens` that `made` starts at the same step in the same pitch; 1 without notes."""
+    starts = tokens < PITCHES
+    right = jnp.sum(starts & (made == tokens), (1, 2))
+    count = jnp.sum(starts, (1, 2))
+    return jnp.where(count == 0, 1.0, right / jnp.maximum(count, 1))
+
+
+def levels_of(z: Float[Array, "b z"], steps: int, voices: int) -> Float[Array, "b steps voices"]:
+    """One number in 0..1 per token, uniform for standard normal z, and continuous in z.
+
+    Directions in latent space, drawn once for all, give each token its normal number. So a sampled piece is a function
+    of z alone, and pieces of neighbouring z differ little.
+    """
+    directions = jax.random.normal(jax.random.key(0), (z.shape[-1], steps * voices))
+    directions = directions / jnp.linalg.norm(directions, axis=0, keepdims=True)
+    return jax.scipy.stats.norm.cdf(z @ directions).reshape(len(z), steps, voices)
+
+
+def descend(function: Any, z: Float[Array, "b z"]) -> Float[Array, "b z"]:
+    """z after `CLIMBS` steps of Adam down `function`(z) -> scalar."""
+    tx = optax.adam(optax.cosine_decay_schedule(0.1, CLIMBS))
+
+    def body(carry: Any, _: None) -> tuple[Any, None]:
+        z, state = carry
+        updates, state = tx.update(jax.grad(function)(z), state)
+        return (optax.apply_updates(z, updates), state), None
+
+    (z, _), _ = jax.lax.scan(body, (z, tx.init(z)), None, length=CLIMBS)
+    return z

@@ -1,0 +1,30 @@
+"""MusicVAE on two bars of Bach's chorales, at a width that two CPU cores train in under 15 minutes.
+
+python train.py music-vae-small
+"""
+
+from genjax_art.config import Component, Data, Experiment, Optimizer
+
+EXPERIMENT = Experiment(
+    name="music-vae-small",
+    data=Data("chorales"),
+    model=Component(
+        "music_vae",
+        {
+            "latents": 64,
+            "embedding": 96,
+            "encoder_width": 192,
+            "conductor_width": 128,
+            "decoder_width": 320,
+            "decoder_layers": 1,
+            "head_width": 128,
+        },
+    ),
+    objective=Component("music_vae", {"free_bits": 32.0, "kl_warmup_steps": 500, "temperature": 1.0}),
+    optimizers={"vae": Optimizer(2e-3, Component("adam", {"b1": 0.9}), Component("cosine", {"warmup_steps": 50}), 1.0)},
+    batch_size=64,
+    steps=4000,
+    ema_half_life={"vae": 10_000.0},
+    sample_every=1000,
+    save_every=1000,
+)
