@@ -9,6 +9,8 @@ above it play in the same step; and what a network sees of the past is the roll 
 which pitch a hold holds.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -119,7 +121,7 @@ class Decoder(nn.Module):
         bars = self.conduct(z)
         starts = [jnp.tanh(start(bars)) for start in self.bar_starts]
 
-        def body(module: "Decoder", carry: tuple[list[Array], Array], xs: tuple[Array, ...]) -> tuple[Array, Array]:
+        def body(module: "Decoder", carry: Any, xs: tuple[Array, ...]) -> tuple[Any, Array]:
             states, before = carry
             time, level, forced, fixed = xs
             bar, step = time // STEPS_PER_BAR, time % STEPS_PER_BAR

@@ -1,0 +1,148 @@
+"""MuseGAN: generator and critic of multi-track piano rolls, on a shared stem and streams per voice.
+
+Dong, Hsiao, Yang & Yang 2018, arXiv:1709.06298 (one z for all tracks, generators per track), with the streams of its
+successor, Dong & Yang 2018, arXiv:1804.09399, section 3.3 and appendix A: of a private pair one upsamples pitch, then
+time, the other time, then pitch; the critic looks at bars, at chroma and at onsets. All steps up and down have a stride
+as long as their kernel: they are matrix products on patches, which is what they are written as here.
+
+Unlike the papers, a voice has one note at a time: its pitch is a softmax over 60 rows and silence, and an onset is
+where that pitch did not sound before or where a gate opens. `binarise` makes both hard in the forward pass, with the
+gradient of the soft ones (straight-through, arXiv:1804.09399, section 3.2; after arXiv:1308.3432).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax_art.errors import UsageError
+from genjax_art.models.layers import BatchNorm
+from genjax_art.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT
+from genjax_art.spec import ArraySpec
+from genjax_art.tokens import in_range
+
+OCTAVES, SEMITONES = 5, 12
+BEATS = STEPS_PER_BAR // STEPS_PER_BEAT
+VOICE_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal", in_axis=-2, out_axis=-1, batch_axis=0)
+
+
+class VoiceDense(nn.Module):
+    """A dense layer of its own for each voice: x [b, voices, ..., in]."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b v *s c"]) -> Float[Array, "b v *s d"]:
+        voices = x.shape[1]
+        kernel = self.param("kernel", VOICE_INIT, (voices, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (voices, self.features))
+        between = (1,) * (x.ndim - 3)
+        return jnp.einsum("bv...c,vcd->bv...d", x, kernel) + bias.reshape(1, voices, *between, self.features)
+
+
+class Generator(nn.Module):
+    spec: ArraySpec
+    latents: int
+    width: int
+    binarise: bool
+    classes: int = 0
+
+    @nn.compact
+    def __call__(
+        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+    ) -> Float[Array, "b t p c"]:
+        del label
+        w, steps, voices = self.width, self.spec.shape[0], self.spec.channels // 2
+        beats = steps // STEPS_PER_BEAT
+        # the stem, shared by all voices: a vector per beat, all from one z
+        h = nn.Dense(beats * 8 * w)(z).reshape(-1, beats, 8 * w)
+        h = nn.relu(BatchNorm()(h, train))
+        h = nn.relu(BatchNorm()(nn.Dense(8 * w)(h), train))
+        h = nn.relu(VoiceDense(4 * w)(jnp.broadcast_to(h[:, None], (len(h), voices, *h.shape[1:]))))
+        pitch_first = nn.relu(VoiceDense(OCTAVES * w)(h)).reshape(*h.shape[:3], OCTAVES, w)
+        pitch_first = nn.relu(VoiceDense(SEMITONES * w // 2)(pitch_first)).reshape(*h.shape[:3], PITCHES, w // 2)
+        pitch_first = VoiceDense(STEPS_PER_BEAT)(pitch_first)  # [b, v, beats, 60, 4]
+        pitch_first = jnp.swapaxes(pitch_first, -1, -2).reshape(-1, voices, steps, PITCHES)
+        time_first = nn.relu(VoiceDense(STEPS_PER_BEAT * 2 * w)(h)).reshape(-1, voices, steps, 2 * w)
+        octaves = nn.relu(VoiceDense(OCTAVES * w)(time_first)).reshape(-1, voices, steps, OCTAVES, w)
+        pitches = VoiceDense(SEMITONES)(octaves).reshape(-1, voices, steps, PITCHES)
+        rest, gate = jnp.split(VoiceDense(2)(time_first), 2, -1)
+        roll = voices_to_roll(pitch_first + pitches, rest - 4.0, gate[..., 0] - 2.0, self.binarise)
+        return in_range(roll, self.spec)
+
+
+def voices_to_roll(
+    pitches: Float[Array, "b v t p"], rest: Float[Array, "b v t 1"], gate: Float[Array, "b v t"], binarise: bool
+) -> Float[Array, "b t p c"]:
+    """Onset and sustain planes in 0..1 from logits of pitch, silence and renewed onset."""
+    soft = jax.nn.softmax(jnp.concatenate([pitches, rest], -1), -1)
+    opened = jax.nn.sigmoid(gate)
+    if binarise:
+        soft = straight_through(jax.nn.one_hot(jnp.argmax(soft, -1), soft.shape[-1], dtype=soft.dtype), soft)
+        opened = straight_through((gate > 0).astype(gate.dtype), opened)
+    sustain = soft[..., :-1]
+    before = jnp.pad(sustain[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    onset = sustain * (1.0 - before * (1.0 - opened[..., None]))
+    return jnp.concatenate([jnp.moveaxis(onset, 1, -1), jnp.moveaxis(sustain, 1, -1)], -1)
+
+
+def straight_through(hard: Float[Array, "*s"], soft: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """The value of `hard`, the gradient of `soft`."""
+    return soft + jax.lax.stop_gradient(hard - soft)
+
+
+class Discriminator(nn.Module):
+    """The critic: pitch-time and time-pitch streams, joined per beat with a chroma stream, then per bar with onsets."""
+
+    width: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b t p c"], label: Int[Array, " b"] | None = None, train: bool = True
+    ) -> dict[str, Float[Array, "..."]]:
+        del label, train
+        w, (b, steps, _, planes) = self.width, x.shape
+        beats = steps // STEPS_PER_BEAT
+        pitch_first = act(nn.Dense(2 * w)(x.reshape(b, steps, OCTAVES, SEMITONES * planes)))
+        pitch_first = act(nn.Dense(4 * w)(pitch_first.reshape(b, steps, -1)))
+        pitch_first = act(nn.Dense(8 * w)(pitch_first.reshape(b, beats, -1)))
+        by_beat = jnp.swapaxes(x.reshape(b, beats, STEPS_PER_BEAT, PITCHES, planes), 2, 3)
+        time_first = act(nn.Dense(w)(by_beat.reshape(b, beats, PITCHES, -1)))
+        time_first = act(nn.Dense(2 * w)(time_first.reshape(b, beats, OCTAVES, -1)))
+        time_first = act(nn.Dense(4 * w)(time_first.reshape(b, beats, -1)))
+        chroma = act(nn.Dense(4 * w)(chroma_of(x).reshape(b, beats, -1)))
+        h = act(nn.Dense(8 * w)(jnp.concatenate([pitch_first, time_first, chroma], -1)))
+        h = act(nn.Dense(8 * w)(h.reshape(b, steps // STEPS_PER_BAR, -1)))
+        onsets = jnp.sum(x[..., : planes // 2], 2).reshape(b, steps // STEPS_PER_BAR, -1)
+        onsets = act(nn.Dense(2 * w)(onsets))
+        h = act(nn.Dense(8 * w)(jnp.concatenate([h, onsets], -1).reshape(b, -1)))
+        return {"logits": nn.Dense(1)(h)[:, 0], "features": h}
+
+
+def act(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    return nn.leaky_relu(x, 0.2)
+
+
+def chroma_of(x: Float[Array, "b t p c"]) -> Float[Array, "b beats 12 v"]:
+    """How much each pitch class sounds in each voice and beat: the sustain planes summed over octaves and steps."""
+    b, _, _, planes = x.shape
+    sustain = x[..., planes // 2 :].reshape(b, -1, STEPS_PER_BEAT, OCTAVES, SEMITONES, planes // 2)
+    return jnp.mean(sustain, (2, 3)) * OCTAVES
+
+
+def build(
+    spec: ArraySpec, *, latents: int = 128, width: int = 64, critic_width: int = 64, binarise: bool = True
+) -> dict[str, nn.Module]:
+    """Networks of a GAN of piano rolls of whole bars: z [b, latents]; widths in units of the narrowest layers.
+
+    `binarise`: rolls of exactly the range's ends, by straight-through; otherwise they lie between.
+
+    Raises:
+      UsageError: the data are no piano rolls of whole bars.
+    """
+    if spec.kind != "roll" or spec.shape[0] % STEPS_PER_BAR or spec.shape[1] != PITCHES:
+        raise UsageError(
+            f"model muse_gan writes piano rolls of whole bars, the data are of kind {spec.kind} and shape "
+            f"{spec.shape}: choose music with --data.name chorales or midi_folder"
+        )
+    return {"generator": Generator(spec, latents, width, binarise), "discriminator": Discriminator(critic_width)}
