@@ -80,7 +80,7 @@ def forms(onednn: bool):
     return patch.multiple(plain_convolution, ONEDNN=onednn, BLOCK=2**6)
 
 
-@tried(max_examples=16)
+@tried(max_examples=12)
 @example(case=((9, 8), (7, 6), (2, 3), "SAME"), channels=(1, 2, 3), onednn=True)
 @given(
     case=cases(),
@@ -100,7 +100,7 @@ def test_conv_is_lax_to_second_order(case, channels, onednn):
         )
 
 
-@tried(max_examples=10)
+@tried(max_examples=8)
 @given(case=cases(), channels=st.sampled_from([(3, 2), (16, 2), (1, 16)]), onednn=st.booleans())
 def test_transposed_conv_is_lax_to_second_order(case, channels, onednn):
     space, window, strides, padding = case
