@@ -12,8 +12,8 @@ EXPERIMENT = Experiment(
     objective=Component("gan", {"loss": "minimax"}),
     optimizers={"discriminator": Optimizer(2e-4), "generator": Optimizer(2e-4)},
     batch_size=128,
-    steps=12_000,
+    steps=6000,
     ema_half_life={"generator": 10_000.0},
-    sample_every=2000,
-    save_every=4000,
+    sample_every=1000,
+    save_every=2000,
 )

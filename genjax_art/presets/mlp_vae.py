@@ -12,8 +12,8 @@ EXPERIMENT = Experiment(
     objective=Component("vae", {"likelihood": "bernoulli"}),
     optimizers={"vae": Optimizer(1e-3, Component("adam", {"b1": 0.9}))},
     batch_size=128,
-    steps=10_000,
+    steps=5000,
     ema_half_life={"vae": 10_000.0},
-    sample_every=2000,
+    sample_every=1000,
     save_every=2000,
 )
