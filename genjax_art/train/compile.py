@@ -9,6 +9,7 @@ All three modes run the same step on the same global batch and give the same par
 import ctypes
 import os
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,14 +129,15 @@ def compiler_options(onednn: bool = True) -> dict[str, Any] | None:
 
 def prepare_process() -> None:
     """Settings of the whole process, for entry scripts: memory that is kept, compilations that are remembered."""
-    if not os.environ.get("NOKEEP"):
-        _keep_memory()
+    _keep_memory()
     folder = os.environ.get(CACHE_VARIABLE)
     if folder == "off":
         return
     if folder is None:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = str(Path(cache) / "genjax_art" / "compiled")
+    # programs with oneDNN calls cannot be written to the cache (jaxlib 0.12); they are compiled anew, which is no news
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
