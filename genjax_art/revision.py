@@ -76,9 +76,9 @@ def vary(
     about = {**metadata(plan, state, seed, which), "of": midi.name, "amount": f"{amount:g}"}
     paths = []
     for i, pieces in enumerate(np.split(_binary(x, plan), n)):
-        song = join_rolls(pieces)
+        notes = window(join_rolls(pieces).notes, 0, len(roll))  # without what fills the last window up
         name = out if n == 1 else out.with_name(f"{out.stem}-{i}{out.suffix}")
-        paths += write_song(name, Song(song.notes, len(roll), tempo), {**about, "index": str(i)})
+        paths += write_song(name, Song(notes, len(roll), tempo), {**about, "index": str(i)})
     return paths
 
 
