@@ -121,7 +121,7 @@ def test_help_names_presets_and_units(command):
         (["nowhere.py"], ["no preset file nowhere.py", "dcgan-small"]),
         (["--widht", "3"], ["--widht"]),
         (["--steps", "many"], ["--steps", "many"]),
-        (["--model.name", "resnet"], ["unknown model 'resnet'", "conv_vae, dcgan"]),
+        (["--model.name", "perceptron"], ["unknown model 'perceptron'", "conv_vae, dcgan"]),
         (["--objective.name", "diffusion"], ["unknown objective 'diffusion'", "gan", "vae"]),
         (["--optimizers.generator.transform.name", "lion"], ["unknown optimizer 'lion'", "adam, adamw, rmsprop, sgd"]),
         (["--optimizers.generator.schedule.name", "step"], ["unknown schedule 'step'", "constant, cosine, linear"]),

@@ -89,7 +89,10 @@ def refused(experiment, message, kind=UsageError, spec=GREY):
 def test_unknown_names_list_the_known_ones():
     known = ", ".join(names(models))
     assert "dcgan" in known and "layers" not in known
-    refused(dataclasses.replace(gan_experiment(), model=Component("resnet")), f"unknown model 'resnet'; known: {known}")
+    refused(
+        dataclasses.replace(gan_experiment(), model=Component("perceptron")),
+        f"unknown model 'perceptron'; known: {known}",
+    )
     refused(dataclasses.replace(gan_experiment(), objective=Component("diffusion")), "unknown objective .*known: .*gan")
     refused(gan_experiment(depth=3), "unknown option of model dcgan 'depth'; known: conditional, .*width")
     refused(gan_experiment(generator_norm="layer"), "unknown generator_norm of model dcgan 'layer'; known: batch, none")

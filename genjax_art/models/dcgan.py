@@ -36,6 +36,7 @@ class Generator(nn.Module):
     spec: ArraySpec
     latents: int
     width: int
+    growth: int
     kernel: int
     norm: Norm
     classes: int  # 0: unconditional
@@ -48,10 +49,12 @@ class Generator(nn.Module):
         base = coarsest(self.spec.space, strides)
         h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes)], -1)
         bias = self.norm == "none"  # a bias under batch statistics has no effect, and Adam would walk it at random
-        h = nn.Dense(prod(base) * self.width, use_bias=bias)(h).reshape(-1, *base, self.width)
+        widest = self.width * self.growth ** max(len(strides) - 1, 0)
+        h = nn.Dense(prod(base) * widest, use_bias=bias)(h).reshape(-1, *base, widest)
         h = nn.leaky_relu(self.normalise(h, train), 0.2)
         for level in reversed(range(len(strides))):
-            h = ConvTranspose(self.width, self.kernel, strides[level], bias, kernel_init=glorot)(h)
+            width = self.width * self.growth ** max(level - 1, 0)
+            h = ConvTranspose(width, self.kernel, strides[level], bias, kernel_init=glorot)(h)
             h = crop(h, coarsest(self.spec.space, strides[:level]))
             h = nn.leaky_relu(self.normalise(h, train), 0.2)
         return into_range(Conv(self.spec.channels, self.kernel, kernel_init=glorot)(h), self.spec)
@@ -62,6 +65,7 @@ class Generator(nn.Module):
 
 class Discriminator(nn.Module):
     width: int
+    growth: int
     kernel: int
     norm: Norm
     classes: int
@@ -74,7 +78,7 @@ class Discriminator(nn.Module):
         h = x
         for level, stride in enumerate(pyramid(x.shape[1:-1], above=4)):
             normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434, section 3
-            h = Conv(self.width, self.kernel, stride, bias=not normed, kernel_init=glorot)(h)
+            h = Conv(self.width * self.growth**level, self.kernel, stride, bias=not normed, kernel_init=glorot)(h)
             if normed:
                 h = BatchNorm()(h, train)
             h = nn.leaky_relu(h, 0.2)
@@ -92,19 +96,20 @@ def build(
     *,
     latents: int = 100,
     width: int = 128,
+    growth: int = 1,
     kernel: int = 5,
     generator_norm: Norm = "none",
     discriminator_norm: Norm = "none",
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
-    """Networks of a GAN: latents z [b, latents], `width` filters in every hidden layer, kernels of `kernel` an axis.
+    """Networks of a GAN: latents z [b, latents], `width` filters of `kernel` an axis, times `growth` at each halving.
 
     `conditional` on the labels: the generator sees them beside z, the discriminator by projection.
     `style_head`: the discriminator also gives logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
-        "generator": Generator(spec, latents, width, kernel, generator_norm, classes),
-        "discriminator": Discriminator(width, kernel, discriminator_norm, classes, styles),
+        "generator": Generator(spec, latents, width, growth, kernel, generator_norm, classes),
+        "discriminator": Discriminator(width, growth, kernel, discriminator_norm, classes, styles),
     }
