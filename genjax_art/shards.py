@@ -35,6 +35,11 @@ def global_mean(x: Float[Array, "..."], axis: int | tuple[int, ...] | None = Non
     return device_mean(jnp.mean(x, axis))
 
 
+def global_rows(x: Float[Array, "b ..."]) -> Float[Array, "B ..."]:
+    """The rows of all devices, in the order of the global batch; `x` itself where there is no device axis."""
+    return x if device_axis_size() is None else jax.lax.all_gather(x, DEVICE_AXIS, tiled=True)
+
+
 def global_draw(draw: Callable[..., Array], key: Key, shape: tuple[int, ...], *args: object) -> Array:
     """`draw(key, global_shape, *args)` for the global batch, of which this device gets its own rows.
 

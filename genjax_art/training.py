@@ -1,6 +1,7 @@
 """A whole training run in a folder: state, loop, logs, pictures, scores, checkpoints, interruption, resumption."""
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from genjax_art.train.compile import Compiled, How, compile_step, default_how
 from genjax_art.train.loop import Hook, train
 from genjax_art.train.state import TrainState, create_state, state_shapes
 from genjax_art.train.step import batches_per_step, fold, make_step
+from genjax_art.train.watch import collapse_watch
 
 PICTURES = 64  # in a sample grid
 SCORED = 1000  # samples and data compared by the score
@@ -47,7 +49,12 @@ def initial_state(plan: Plan) -> TrainState:
     return jax.jit(members, compiler_options=options)(np.arange(plan.seed, plan.seed + plan.seeds, dtype=np.int32))
 
 
-def _compile(plan: Plan, how: How | None) -> Compiled:
+def compile_plan(plan: Plan, how: How | None) -> Compiled:
+    """The plan's step, for all its seeds at once.
+
+    Raises:
+      RunError: several seeds on several devices.
+    """
     step = make_step(plan.method.players, ema=plan.ema)
     if plan.seeds == 1:
         return compile_step(step, how or default_how())
@@ -56,7 +63,7 @@ def _compile(plan: Plan, how: How | None) -> Compiled:
     return compile_step(seeds.vmap_step(step), "jit")
 
 
-def _stream(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.ndarray], None, None]:
+def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.ndarray], None, None]:
     """This process's batches from step `start` on; with several seeds each member's are those of its own seed."""
     rows = plan.batch_size * batches_per_step(plan.method.players)
 
@@ -82,7 +89,7 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
       RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
     """
     runs.check_folder(folder, plan.steps, resume=resume)
-    compiled = _compile(plan, how)
+    compiled = compile_plan(plan, how)
     rows = plan.batch_size * batches_per_step(plan.method.players)
     # refused before anything is written where the devices cannot share the batch equally
     compiled.put_batch({"x": np.zeros((plan.batch_size // jax.process_count(), 1), np.float32)})
@@ -101,10 +108,12 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         log = stack.enter_context(run_log(folder, total_steps=plan.steps, batch_size=rows, start_step=start))
         score = _scorer(plan, source)
         draw = _drawer(plan, folder)
+        watch = collapse_watch(lambda line: print(line, file=sys.stderr, flush=True))
 
         def on_log(step: int, metrics: Mapping[str, float]) -> None:
             log.scalars(step, metrics)
             log.progress(step, metrics)
+            watch(step, metrics)
 
         def on_sample(step: int, state: TrainState) -> None:
             log.image(step, "samples", draw(step, state))
@@ -117,7 +126,7 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             return bool(caught)
 
         began = time.monotonic()
-        stream = _stream(plan, source, start)
+        stream = stream_of(plan, source, start)
         stack.callback(stream.close)
         state = train(
             compiled,

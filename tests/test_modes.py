@@ -6,13 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax_art.benchmark.modes import lines, main, summary
 from genjax_art.data.mixtures import MIXTURES
 from genjax_art.data.source import DataError, open_source
+from genjax_art.errors import UsageError
 from genjax_art.media.points import sheet
 from genjax_art.media.writers import write_samples
 from genjax_art.metrics.collapse import collapse
-from genjax_art.metrics.modes import CEILING_2D, divergence, mode_coverage
+from genjax_art.metrics.modes import CEILING_2D, Coverage, divergence, mode_coverage
 from genjax_art.spec import ArraySpec
+from genjax_art.train.watch import DUPLICATES, PATIENCE, SPREAD, collapse_watch
 
 
 def test_samples_count_for_their_nearest_mode_within_the_radius():
@@ -108,3 +111,44 @@ def test_points_are_written_as_the_ending_asks(tmp_path):
         assert arrays["step"] == "3"
     with pytest.raises(ValueError, match="unknown ending"):
         write_samples(tmp_path / "a.gif", x, POINTS, {})
+
+
+def test_a_collapse_is_said_once_and_again_after_a_recovery():
+    warnings = []
+    look = collapse_watch(warnings.append)
+    narrow, twins, fine = (
+        {SPREAD: 0.05, DUPLICATES: 0.0},
+        {SPREAD: 1.0, DUPLICATES: 0.9},
+        {SPREAD: 1.0, DUPLICATES: 0.1},
+    )
+    look(0, {"vae/loss": 1.0})
+    for step in range(PATIENCE - 1):
+        look(step, narrow)
+    look(9, fine)
+    assert warnings == []
+    for step in range(3 * PATIENCE):
+        look(step, narrow)
+    assert len(warnings) == 1
+    assert "\n" not in warnings[0]
+    look(50, fine)
+    for step in range(PATIENCE):
+        look(step, twins)
+    assert len(warnings) == 2
+    assert "90%" in warnings[1]
+
+
+def test_a_row_of_the_benchmark_tells_the_worst_and_the_too_narrow():
+    all_modes, one_lost = Coverage(np.full(8, 309), 2500), Coverage(np.array([0] + [350] * 7), 2500)
+    row = summary("ring8", [all_modes, one_lost])
+    assert row["modes"] == 7.5
+    assert row["runs_with_all_modes"] == 1
+    assert row["high_quality_worst"] == pytest.approx(350 * 7 / 2500)
+    assert row["high_quality_sd"] == pytest.approx(abs(309 * 8 - 350 * 7) / 2500 / math.sqrt(2))
+    assert row["narrow_runs"] == 0
+    narrow = summary("ring8", [Coverage(np.full(8, 312), 2500)])
+    assert narrow["narrow_runs"] == 1
+    text = "\n".join(lines(narrow | {"seconds": 1.0}))
+    assert "under-dispersed: 1" in text
+    assert "VEEGAN" in text and "52.9%" in text
+    with pytest.raises(UsageError, match=r"unknown row 'ring9'.*grid25"):
+        main(["--only", "ring9"])

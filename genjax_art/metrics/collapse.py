@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax_art.shards import global_mean
+from genjax_art.shards import global_mean, global_rows
 
 
 def collapse(real: Float[Array, "b d"], fake: Float[Array, "b d"]) -> dict[str, Float[Array, ""]]:
@@ -16,7 +16,7 @@ def collapse(real: Float[Array, "b d"], fake: Float[Array, "b d"]) -> dict[str, 
     pairs of twins without comparing all pairs.
     """
     spread = jnp.sqrt(_variance(fake) / jnp.maximum(_variance(real), 1e-12))
-    typical = global_mean(_to_neighbour(real))
+    typical = jnp.mean(_to_neighbour(real))
     twins = (_to_neighbour(fake) < 0.1 * typical).astype(jnp.float32)
     return {"feature_spread": spread, "duplicates": jnp.mean(twins)}
 
@@ -27,6 +27,7 @@ def _variance(x: Float[Array, "b d"]) -> Float[Array, ""]:
     return jnp.sum(global_mean((x - global_mean(x, 0)[None]) ** 2, 0))
 
 
-def _to_neighbour(x: Float[Array, "b d"]) -> Float[Array, " b"]:
-    x = x.astype(jnp.float32)
+def _to_neighbour(x: Float[Array, "b d"]) -> Float[Array, " n"]:
+    """From each row of the global batch to the one before it, the first one's being the last."""
+    x = global_rows(x.astype(jnp.float32))
     return jnp.sqrt(jnp.sum((x - jnp.roll(x, 1, axis=0)) ** 2, -1))

@@ -63,7 +63,8 @@ def fourier_features(x: Float[Array, "b n"], spec: ArraySpec, octaves: int) -> F
     if octaves == 0:
         return x
     u = (2 * x - (spec.low + spec.high)) / (spec.high - spec.low)
-    phase = (jnp.pi * 2.0 ** jnp.arange(octaves))[None, :, None] * u[:, None, :]
+    frequency = jnp.pi * jnp.exp2(jnp.arange(octaves, dtype=x.dtype))
+    phase = frequency[None, :, None] * u[:, None, :]
     return jnp.concatenate([u, *(f(phase).reshape(x.shape[0], -1) for f in (jnp.sin, jnp.cos))], -1)
 
 
