@@ -69,12 +69,18 @@ class BatchNorm(nn.Module):
     """Batch normalisation (arXiv:1502.03167) with statistics of the global batch in every parallel mode."""
 
     scale_init: Initializer = nn.initializers.ones
+    affine: bool = True  # with learned gain and bias
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space c"]:
         axis = None if device_axis_size() is None else DEVICE_AXIS
         norm = nn.BatchNorm(
-            use_running_average=not train, momentum=0.9, scale_init=self.scale_init, axis_name=axis
+            use_running_average=not train,
+            momentum=0.9,
+            use_bias=self.affine,
+            use_scale=self.affine,
+            scale_init=self.scale_init,
+            axis_name=axis,
         )
         return norm(x)
 

@@ -1,0 +1,167 @@
+"""The residual networks of SNGAN: spectral norm in the discriminator, (conditional) batch norm in the generator.
+
+Miyato, Kataoka, Koyama & Yoshida 2018, table 4 (arXiv:1802.05957): pre-activation blocks of two 3x3 convolutions,
+nearest upsampling, average pooling, sum over the last extent. Conditional: gain and bias of the batch norm for each
+class (de Vries et al. 2017, arXiv:1707.00683) and the projection discriminator (Miyato & Koyama 2018,
+arXiv:1802.05637, eq. 3).
+"""
+
+from math import prod
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from genjax_art.models.layers import BatchNorm, Conv, coarsest, crop, into_range, pyramid
+from genjax_art.spec import ArraySpec, Key
+
+glorot = nn.initializers.glorot_uniform()
+
+
+def near_one(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """1 with a standard deviation of 0.02, so that classes differ from the start."""
+    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose gain and bias are looked up by label; without labels the plain one."""
+
+    classes: int  # 0: unconditional
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
+    ) -> Float[Array, "b *space c"]:
+        if label is None:
+            return BatchNorm()(x, train)
+        y = BatchNorm(affine=False)(x, train)
+        tables = {"gain": near_one, "bias": nn.initializers.zeros}
+        gain, bias = (
+            nn.Embed(self.classes, x.shape[-1], embedding_init=init, name=name)(label).reshape(
+                -1, *(1,) * (x.ndim - 2), x.shape[-1]
+            )
+            for name, init in tables.items()
+        )
+        return y * gain + bias
+
+
+def upsample(x: Float[Array, "b *space c"], stride: tuple[int, ...]) -> Float[Array, "b *space2 c"]:
+    """Each position repeated `stride` times along each axis."""
+    for axis, s in enumerate(stride, 1):
+        x = jnp.repeat(x, s, axis)
+    return x
+
+
+def downsample(x: Float[Array, "b *space c"], stride: tuple[int, ...]) -> Float[Array, "b *space2 c"]:
+    """Averages over windows of `stride`; an odd extent is continued by its edge."""
+    for axis, s in enumerate(stride, 1):
+        odd = [(0, -x.shape[axis] % s if a == axis else 0) for a in range(x.ndim)]
+        x = jnp.pad(x, odd, "edge")
+        x = jnp.mean(x.reshape(*x.shape[:axis], x.shape[axis] // s, s, *x.shape[axis + 1 :]), axis + 1)
+    return x
+
+
+class UpBlock(nn.Module):
+    """Norm, ReLU, upsampling, 3x3, norm, ReLU, 3x3; beside it upsampling and 1x1."""
+
+    width: int
+    stride: tuple[int, ...]
+    classes: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
+    ) -> Float[Array, "b *space2 d"]:
+        h = upsample(nn.relu(ConditionalBatchNorm(self.classes)(x, label, train)), self.stride)
+        h = Conv(self.width, 3, bias=False, kernel_init=glorot)(h)  # the norm takes a bias away
+        h = nn.relu(ConditionalBatchNorm(self.classes)(h, label, train))
+        h = Conv(self.width, 3, kernel_init=glorot)(h)
+        return h + upsample(Conv(self.width, 1, kernel_init=glorot)(x), self.stride)
+
+
+class DownBlock(nn.Module):
+    """ReLU, 3x3, ReLU, 3x3, pooling, beside it 1x1 and pooling; all under spectral norm. No ReLU on pixels."""
+
+    width: int
+    stride: tuple[int, ...]
+    first: bool
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space2 d"]:
+        h = x if self.first else nn.relu(x)
+        h = nn.relu(spectral(Conv(self.width, 3, kernel_init=glorot), h, train))
+        h = downsample(spectral(Conv(self.width, 3, kernel_init=glorot), h, train), self.stride)
+        if x.shape[-1] != self.width or prod(self.stride) > 1:
+            x = downsample(spectral(Conv(self.width, 1, kernel_init=glorot), x, train), self.stride)
+        return h + x
+
+
+def spectral(layer: nn.Module, x: Array, train: bool) -> Any:
+    """`layer(x)` with weights over their largest singular value, by one power iteration in each training call."""
+    return nn.SpectralNorm(layer)(x, update_stats=train)
+
+
+class Generator(nn.Module):
+    spec: ArraySpec
+    latents: int
+    width: int
+    classes: int  # 0: unconditional
+
+    @nn.compact
+    def __call__(
+        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+    ) -> Float[Array, "b *shape"]:
+        space, strides = self.spec.space, pyramid(self.spec.space, above=4)
+        base = coarsest(space, strides)
+        h = nn.Dense(prod(base) * self.width, kernel_init=glorot)(z).reshape(-1, *base, self.width)
+        for level in reversed(range(len(strides))):
+            h = UpBlock(self.width, strides[level], self.classes)(h, label, train)
+            h = crop(h, coarsest(space, strides[:level]))
+        h = nn.relu(BatchNorm()(h, train))
+        return into_range(Conv(self.spec.channels, 3, kernel_init=glorot)(h), self.spec)
+
+
+class Discriminator(nn.Module):
+    width: int
+    classes: int
+    styles: int  # outputs of the style head; 0: none
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
+    ) -> dict[str, Float[Array, "..."]]:
+        rank = x.ndim - 2
+        h = x
+        for stride in (*pyramid(x.shape[1:-1], above=8), (1,) * rank, (1,) * rank):
+            h = DownBlock(self.width, stride, h is x)(h, train)
+        h = jnp.sum(nn.relu(h), range(1, 1 + rank))
+        logits = spectral(nn.Dense(1, kernel_init=glorot), h, train)[:, 0]
+        if label is not None:
+            embedding = spectral(nn.Embed(self.classes, self.width, embedding_init=glorot), label, train)
+            logits = logits + jnp.sum(embedding * h, -1)
+        out = {"logits": logits, "features": h}
+        return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
+
+
+def build(
+    spec: ArraySpec,
+    *,
+    latents: int = 128,
+    width: int = 256,
+    discriminator_width: int = 128,
+    conditional: bool = False,
+    style_head: bool = False,
+) -> dict[str, nn.Module]:
+    """Networks of a GAN for any extents; z [b, latents], one width for all blocks of a network.
+
+    The defaults are the paper's CIFAR-10 networks. `conditional` on the labels: the generator's batch norms look up
+    gain and bias, the discriminator projects. `style_head`: the discriminator also gives logits of the label, "style".
+    Batch norm and spectral norm keep statistics, so the discriminator takes no gradient penalties.
+    """
+    classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
+    return {
+        "generator": Generator(spec, latents, width, classes),
+        "discriminator": Discriminator(discriminator_width, classes, styles),
+    }
