@@ -1,0 +1,93 @@
+"""The loss of the music VAE: its numbers, its warm-up and its noise."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from test_music_models import TINY, VOICES, rolls
+
+from genjax_art import notes
+from genjax_art.errors import UsageError
+from genjax_art.models import music_vae as model
+from genjax_art.objectives import music_vae
+from genjax_art.train.state import create_state
+from genjax_art.train.step import make_step
+
+SPEC = notes.roll_spec(2, VOICES)
+
+
+def method_of(learning_rate=1e-3, widths=TINY, **options):
+    networks = model.build(SPEC, decoder_layers=1, **widths)
+    return music_vae.build(networks, SPEC, {"vae": optax.adam(learning_rate)}, **options)
+
+
+def state_of(method):
+    params, extras = method.init(jax.random.key(0))
+    return create_state(method.players, params, extras)
+
+
+def batch_of(seed, n=3):
+    return {"x": jnp.asarray(2 * rolls(seed, 2, n) - 1)}
+
+
+def test_the_likelihood_is_that_of_each_token():
+    logits = jax.random.normal(jax.random.key(0), (2, 3, 4, notes.TOKENS))
+    drawn = jax.random.randint(jax.random.key(1), (2, 3, 4), 0, notes.TOKENS)
+    p = np.asarray(jax.nn.softmax(logits, -1))
+    expected = [sum(math.log(p[i, t, v, drawn[i, t, v]]) for t in range(3) for v in range(4)) for i in range(2)]
+    np.testing.assert_allclose(music_vae.log_likelihood(logits, drawn), expected, rtol=1e-5)
+
+
+def test_note_accuracy_counts_starts_only():
+    true = jnp.asarray([[[3], [notes.HOLD], [4], [notes.REST]], [[notes.REST]] * 4])
+    made = jnp.asarray([[[3], [9], [5], [9]], [[1]] * 4])
+    np.testing.assert_allclose(music_vae.note_accuracy(made, true), [0.5, 1.0])
+
+
+def test_the_weight_of_the_kl_rises_in_a_line_and_is_counted_in_steps():
+    weights = [float(music_vae.kl_weight(jnp.asarray(s), 0.5, 4)) for s in (0, 1, 2, 4, 9)]
+    np.testing.assert_allclose(weights, [0.0, 0.125, 0.25, 0.5, 0.5])
+    assert float(music_vae.kl_weight(jnp.asarray(0), 0.5, 0)) == 0.5
+    method = method_of(kl_warmup_steps=2, free_bits=0.0)
+    step, state = jax.jit(make_step(method.players)), state_of(method)
+    for weight in (0.0, 0.5, 1.0, 1.0):
+        state, metrics = step(state, batch_of(0))
+        assert float(metrics["vae/kl_weight"]) == weight
+        expected = metrics["vae/reconstruction"] + weight * metrics["vae/kl"]
+        np.testing.assert_allclose(metrics["vae/loss"], expected, rtol=1e-5)
+        np.testing.assert_allclose(metrics["vae/elbo"], -metrics["vae/reconstruction"] - metrics["vae/kl"], rtol=1e-5)
+        assert np.isfinite(metrics["vae/grad_norm"]) and metrics["vae/grad_norm"] > 0
+
+
+def test_free_bits_are_bits_of_a_piece():
+    method = method_of(free_bits=10.0)
+    state = state_of(method)
+    params = jax.device_get(state.params["vae"])
+    dense = params["encoder"]["Dense_1"]  # mu: far from the prior, by the same KL for all
+    dense["kernel"], dense["bias"] = np.zeros_like(dense["kernel"]), np.full_like(dense["bias"], 3.0)
+    params["encoder"]["Dense_2"] = jax.tree.map(np.zeros_like, params["encoder"]["Dense_2"])
+    params = jax.tree.map(jnp.asarray, params)
+    loss, (metrics, _) = method.players[0].loss(params, {}, state.extras, batch_of(0), jax.random.key(1))
+    assert float(metrics["kl"]) == pytest.approx(5 * 4.5)
+    assert float(loss - metrics["reconstruction"]) == pytest.approx(22.5 - 10 * math.log(2), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("beta", -1.0), ("free_bits", -1.0), ("kl_warmup_steps", -1), ("temperature", -0.5)]
+)
+def test_negative_options_are_refused(option, value):
+    with pytest.raises(UsageError, match=option.replace("_", "-")):
+        method_of(**{option: value})
+
+
+def test_levels_are_uniform_and_continuous_in_z():
+    z = jax.random.normal(jax.random.key(1), (2000, 16))
+    levels = np.asarray(music_vae.levels_of(z, 4, 3)).reshape(2000, -1)
+    for column in levels.T:
+        histogram = np.histogram(column, 10, (0, 1))[0] / 2000
+        np.testing.assert_allclose(histogram, 0.1, atol=0.04)  # five standard deviations are 0.034
+    near = np.asarray(music_vae.levels_of(z + 1e-3, 4, 3)).reshape(2000, -1)
+    assert 0 < np.abs(near - levels).max() < 0.01
