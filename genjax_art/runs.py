@@ -37,9 +37,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
         shape, classes = tuple(map(int, spec["shape"])), tuple(map(str, spec["classes"]))
         array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), spec["kind"], classes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew"
-        ) from error
+        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew") from error
     return config, array_spec
 
 

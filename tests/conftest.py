@@ -17,6 +17,9 @@ from typing import NamedTuple
 import jax
 import pytest
 
+# Eight simulated devices on few cores: with several steps under way at once their collectives can wait for ever for one
+# another's threads (the process then aborts after 40 s).
+jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

@@ -249,10 +249,7 @@ def gan_rows(n: int) -> list[dict]:
     ]  # fmt: skip
 
 
-BROKEN = [
-    row | {"generator/loss": math.nan, "generator/grad_norm": -math.inf, "vae/kl": None}
-    for row in gan_rows(3)
-]
+BROKEN = [row | {"generator/loss": math.nan, "generator/grad_norm": -math.inf, "vae/kl": None} for row in gan_rows(3)]
 
 
 @pytest.mark.parametrize("rows", [gan_rows(1), gan_rows(2), gan_rows(150), BROKEN, gan_rows(3) + BROKEN, []])

@@ -287,17 +287,13 @@ def test_slerp_turns_evenly_on_the_circle() -> None:
     t = np.linspace(0, 1, 7)[:, None]
     a, b = np.tile([2.0, 0.0], (7, 1)), np.tile([0.0, 2.0], (7, 1))
     quarter = np.pi / 2 * t[:, 0]
-    np.testing.assert_allclose(
-        slerp(a, b, t), 2 * np.stack([np.cos(quarter), np.sin(quarter)], -1), atol=1e-12
-    )
+    np.testing.assert_allclose(slerp(a, b, t), 2 * np.stack([np.cos(quarter), np.sin(quarter)], -1), atol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [1.0, -1.0, 0.0])
 def test_slerp_of_parallel_and_opposite_latents_is_the_straight_line(factor: float) -> None:
     a = np.array([[1.0, 2.0, 3.0]])
-    np.testing.assert_allclose(
-        slerp(a, factor * a, np.array([[0.25]])), (0.75 + 0.25 * factor) * a, atol=1e-9
-    )
+    np.testing.assert_allclose(slerp(a, factor * a, np.array([[0.25]])), (0.75 + 0.25 * factor) * a, atol=1e-9)
 
 
 def test_closed_walk_passes_its_anchors_and_closes() -> None:

@@ -42,7 +42,7 @@ class Coverage:
         """Whether the high-quality share lies above that of a faithful sampler by more than three standard errors."""
         return self.high_quality > ceiling + 3 * sqrt(ceiling * (1 - ceiling) / self.samples)
 
-    def row(self) -> Mapping[str, float]:
+    def row(self) -> Mapping[str, float | int]:
         return {"modes": self.modes, "high_quality": self.high_quality, "reverse_kl": self.reverse_kl}
 
 

@@ -43,9 +43,7 @@ class Decoder(nn.Module):
         return nn.Dense(self.spec.size)(h).reshape(-1, *self.spec.shape)
 
 
-def build(
-    spec: ArraySpec, *, latents: int = 20, width: int = 400, conditional: bool = False
-) -> dict[str, nn.Module]:
+def build(spec: ArraySpec, *, latents: int = 20, width: int = 400, conditional: bool = False) -> dict[str, nn.Module]:
     """Encoder and decoder with one hidden layer of `width`, z [b, latents]; `conditional` on the labels."""
     classes = len(spec.classes) if conditional else 0
     return {"encoder": Encoder(latents, width, classes), "decoder": Decoder(spec, latents, width, classes)}

@@ -56,9 +56,7 @@ class Checkpoints:
 
     def save(self, step: int, state: TrainState, score: float) -> None:
         """Starts writing `state`; returns when it has been copied from the devices, which may then reuse it."""
-        tree = jax.tree.map(
-            np.array, _plain(state)
-        )  # a copy: on CPU np.asarray may share memory with the state
+        tree = jax.tree.map(np.array, _plain(state))  # a copy: on CPU np.asarray may share memory with the state
         score = score if math.isfinite(score) else math.inf  # NaN would count as the best
         self._manager.save(step, args=self._ocp.args.StandardSave(tree), metrics={SCORE: score})
 
@@ -81,9 +79,7 @@ class Checkpoints:
             raise RunError(f"no checkpoint under {folder}; train first, or longer than to the first save")
         step = steps[-1] if step is None else step
         if step not in steps:
-            raise RunError(
-                f"no checkpoint of step {step} under {folder}; there are: {', '.join(map(str, steps))}"
-            )
+            raise RunError(f"no checkpoint of step {step} under {folder}; there are: {', '.join(map(str, steps))}")
         like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _plain(state_like))
         try:
             tree = self._manager.restore(step, args=self._ocp.args.StandardRestore(like))

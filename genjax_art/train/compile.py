@@ -86,9 +86,7 @@ def compile_step(step: Step, how: How = "jit", *, mesh: Mesh | None = None, oned
 
         def put_batch(batch: Mapping[str, Any]) -> Mapping[str, Any]:
             _check_rows(batch, mesh.local_mesh.shape[DEVICE_AXIS])
-            return {
-                name: jax.make_array_from_process_local_data(rows, np.asarray(x)) for name, x in batch.items()
-            }
+            return {name: jax.make_array_from_process_local_data(rows, np.asarray(x)) for name, x in batch.items()}
 
         return Compiled(sharded, lambda state: _put(state, replicated), put_batch, how)
     raise ValueError(f"unknown parallel mode {how!r}; known: jit, pmap, mesh")
@@ -107,9 +105,7 @@ def _split(batch: Mapping[str, Any], n: int) -> Mapping[str, Any]:
 def _check_rows(batch: Mapping[str, Any], n: int) -> None:
     for name, x in batch.items():
         if len(x) % n:
-            raise ValueError(
-                f"batch {name!r} has {len(x)} rows, not a multiple of {n} devices: change the batch size"
-            )
+            raise ValueError(f"batch {name!r} has {len(x)} rows, not a multiple of {n} devices: change the batch size")
 
 
 def compiler_options(onednn: bool = True) -> dict[str, Any] | None:

@@ -73,17 +73,13 @@ def _draw_panel(axes: Any, title: str, lines: Mapping[str, str], step: np.ndarra
         axes.set_yscale("log")
     if title == "Discriminator output":
         axes.set_ylim(-0.02, 1.02)
-        axes.axhline(
-            0.5, color="0.6", linewidth=0.8, linestyle=":", zorder=0
-        )  # what it says when it cannot tell
+        axes.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":", zorder=0)  # what it says when it cannot tell
     if step.min() < step.max():  # the same steps in all panels, also where a metric ends early
         margin = 0.03 * (step.max() - step.min())
         axes.set_xlim(step.min() - margin, step.max() + margin)
     axes.set_title(title, fontsize=FONT_POINTS + 1, loc="left")
     axes.set_xlabel("step", fontsize=FONT_POINTS)
-    axes.set_ylabel(
-        next((unit for panel, unit, _ in PANELS.values() if panel == title), ""), fontsize=FONT_POINTS
-    )
+    axes.set_ylabel(next((unit for panel, unit, _ in PANELS.values() if panel == title), ""), fontsize=FONT_POINTS)
     axes.tick_params(labelsize=FONT_POINTS - 1, width=0.6, length=2.5)
     axes.tick_params(which="minor", labelsize=FONT_POINTS - 2, width=0.4, length=1.5)
     axes.spines[["top", "right"]].set_visible(False)
@@ -111,9 +107,7 @@ def draw_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
     panels = group_panels(names)
     columns = 2 if len(panels) in (2, 4) else min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
-    figure = Figure(
-        figsize=(columns * PANEL_INCHES[0], rows * PANEL_INCHES[1]), dpi=150, layout="constrained"
-    )
+    figure = Figure(figsize=(columns * PANEL_INCHES[0], rows * PANEL_INCHES[1]), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     for i, (title, lines) in enumerate(panels.items()):
         _draw_panel(figure.add_subplot(rows, columns, i + 1), title, lines, step, curves)

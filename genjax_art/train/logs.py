@@ -29,10 +29,7 @@ _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 def encode_row(row: Mapping[str, float | int]) -> str:
     """One line of strict JSON, which has no NaN and no infinity: they are written as strings."""
-    names = {
-        key: "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-        for key, value in row.items()
-    }
+    names = {key: "NaN" if value != value else "Infinity" if value > 0 else "-Infinity" for key, value in row.items()}
     return json.dumps({key: value if math.isfinite(value) else names[key] for key, value in row.items()})
 
 
@@ -41,9 +38,7 @@ def decode_row(line: str) -> Row:
     row = json.loads(line)
     if not isinstance(row, dict) or "step" not in row:
         raise ValueError("no object with a step")
-    return {
-        key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()
-    }
+    return {key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def read_metrics(path: Path) -> list[Row]:
@@ -58,9 +53,7 @@ def read_metrics(path: Path) -> list[Row]:
             rows.append(decode_row(line))
         except ValueError:
             if number < len(lines):
-                raise ValueError(
-                    f"{path}, line {number}: no metrics in JSON; delete the line to go on"
-                ) from None
+                raise ValueError(f"{path}, line {number}: no metrics in JSON; delete the line to go on") from None
     return rows
 
 
@@ -70,26 +63,16 @@ def keep_rows(path: Path, start_step: int) -> list[Row]:
     The steps after the checkpoint are done again, and none may stand in the file twice.  A run from the start
     (`start_step` 0) keeps nothing.
     """
-    rows = (
-        [row for row in read_metrics(path) if 0 < row["step"] <= start_step]
-        if path.exists() and start_step
-        else []
-    )
+    rows = [row for row in read_metrics(path) if 0 < row["step"] <= start_step] if path.exists() and start_step else []
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text("".join(encode_row(row) + "\n" for row in rows), encoding="utf-8")
     part.replace(path)
     return rows
 
 
-def progress_text(
-    step: int, total_steps: int, images_per_second: float, seconds_left: float, losses: str
-) -> str:
+def progress_text(step: int, total_steps: int, images_per_second: float, seconds_left: float, losses: str) -> str:
     """For example `1,200/5,000  842 images/s  01:20 left  discriminator 0.693  generator 0.841`."""
-    left = (
-        str(timedelta(seconds=round(seconds_left))).removeprefix("0:")
-        if math.isfinite(seconds_left)
-        else "-:--"
-    )
+    left = str(timedelta(seconds=round(seconds_left))).removeprefix("0:") if math.isfinite(seconds_left) else "-:--"
     speed = f"{images_per_second:,.0f}" if math.isfinite(images_per_second) else "-"
     return f"{step:,}/{total_steps:,}  {speed} images/s  {left} left  {losses}".rstrip()
 
@@ -209,9 +192,7 @@ class RunLog:
         the compiler's time, unless `progress` was called before.
         """
         if step <= self._logged:
-            raise ValueError(
-                f"step {step} is logged after step {self._logged}: give each step one row, in order"
-            )
+            raise ValueError(f"step {step} is logged after step {self._logged}: give each step one row, in order")
         now = monotonic()
         row = {"step": step, "images": step * self._batch, "seconds": round(now - self._start, 3)}
         speed = _per_second(self._row_mark, (step, now)) * self._batch

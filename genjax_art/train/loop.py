@@ -71,7 +71,9 @@ def train(
 
 
 def _fetch(pending: Sequence[Mapping[str, jax.Array]], first: int) -> list[Mapping[str, float]]:
-    rows = [{name: float(value) for name, value in row.items()} for row in jax.device_get(list(pending))]
+    rows: list[Mapping[str, float]] = [
+        {name: float(value) for name, value in row.items()} for row in jax.device_get(list(pending))
+    ]
     for step, row in enumerate(rows, first):
         for name, value in row.items():
             if not np.isfinite(value):

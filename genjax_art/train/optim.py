@@ -16,14 +16,10 @@ def constant(peak: float, steps: int, *, warmup_steps: int = 0) -> optax.Schedul
 
 def cosine(peak: float, steps: int, *, warmup_steps: int = 0, final: float = 0.0) -> optax.Schedule:
     """Half a cosine from `peak` to `final * peak` at the end of the run (SGDR, arXiv:1608.03983, eq. 5)."""
-    return _warm_up(
-        optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps), alpha=final), peak, warmup_steps
-    )
+    return _warm_up(optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps), alpha=final), peak, warmup_steps)
 
 
-def linear(
-    peak: float, steps: int, *, warmup_steps: int = 0, start: float = 0.0, final: float = 0.0
-) -> optax.Schedule:
+def linear(peak: float, steps: int, *, warmup_steps: int = 0, start: float = 0.0, final: float = 0.0) -> optax.Schedule:
     """`peak` until the fraction `start` of the run (or the end of the warm-up, if that is later), then a straight
     line to `final * peak` at the run's end."""
     begin = max(int(start * steps), warmup_steps)
@@ -33,9 +29,7 @@ def linear(
 
 def _warm_up(schedule: optax.Schedule, peak: float, steps: int) -> optax.Schedule:
     return (
-        schedule
-        if steps == 0
-        else optax.join_schedules([optax.linear_schedule(0.0, peak, steps), schedule], [steps])
+        schedule if steps == 0 else optax.join_schedules([optax.linear_schedule(0.0, peak, steps), schedule], [steps])
     )
 
 

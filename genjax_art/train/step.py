@@ -92,8 +92,7 @@ def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | N
                 state, own_metrics = _update(player, state, part, stream)
             metrics |= {f"{player.name}/{name}": value for name, value in own_metrics.items()}
         averages = {
-            name: _average(state.ema[name], state.params[name], decay, state.step)
-            for name, decay in ema.items()
+            name: _average(state.ema[name], state.params[name], decay, state.step) for name, decay in ema.items()
         }
         return state.replace(step=state.step + 1, ema=averages), metrics
 
