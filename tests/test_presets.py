@@ -1,0 +1,74 @@
+"""Every preset, shrunk: it trains, resumes and draws. And on CPU no preset falls into the slow convolutions."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from helpers import slow_convolutions
+from small import noise, shrink, spec_of
+
+from genjax_art import drawing, runs
+from genjax_art.build import build_plan, load_preset, preset_names
+from genjax_art.train.logs import read_metrics
+from genjax_art.train.state import state_shapes
+from genjax_art.train.step import batches_per_step, make_step
+from genjax_art.training import run
+
+ENDINGS = {"image": "png", "clip": "gif", "roll": "mid", "points": "png"}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_train_resume_and_draw(name, quick_runs, tmp_path):
+    preset = load_preset(name)
+    spec = spec_of(preset.data)
+    plan, source = build_plan(shrink(preset), spec), noise(spec)
+    assert run(dataclasses.replace(plan, steps=1), source, tmp_path, how="jit") == 0
+    assert run(plan, source, tmp_path, how="jit", resume=True) == 0
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2]
+    losses = [value for key, value in rows[1].items() if key.endswith("/loss")]
+    assert len(losses) == len(plan.method.players) and np.isfinite(losses).all()
+    assert list((tmp_path / runs.SAMPLES).iterdir())
+    state = drawing.load_state(plan, tmp_path)
+    assert int(state.step) == 2
+    changed = [player for player in state.ema if not equal(state.ema[player], state.params[player])]
+    assert changed == list(plan.ema)  # the average lags behind
+    out = tmp_path / f"drawn.{ENDINGS[spec.kind]}"
+    assert drawing.grid(plan, state, out, n=3, seed=0) == [out]
+    assert out.stat().st_size > 0
+    paths = drawing.grid(plan, state, tmp_path / "drawn.npz", n=3, seed=0)
+    with np.load(paths[0]) as arrays:
+        assert arrays["x"].shape == (3, *spec.shape) and np.isfinite(arrays["x"]).all()
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_no_preset_falls_into_slow_convolutions(name):
+    """The whole step in the preset's own size, but for the batch, lowered for CPU: nothing is compiled or computed."""
+    preset = load_preset(name)
+    spec = spec_of(preset.data)
+    plan = build_plan(dataclasses.replace(preset, batch_size=2), spec)
+    players = plan.method.players
+    rows = 2 * batches_per_step(players)
+    batch = {"x": jax.ShapeDtypeStruct((rows, *spec.shape), np.float32)}
+    if spec.classes:
+        batch["label"] = jax.ShapeDtypeStruct((rows,), np.int32)
+    state = state_shapes(players, plan.method.init, plan.ema)
+    lowered = jax.jit(make_step(players, ema=plan.ema)).trace(state, batch).lower(lowering_platforms=("cpu",))
+    assert slow_convolutions(lowered.as_text()) == []
+
+
+def test_the_guard_sees_slow_convolutions():
+    """The gradient of a strided convolution as JAX writes it."""
+
+    def loss(x, w):
+        return jax.lax.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).sum()
+
+    text = (
+        jax.jit(jax.grad(loss)).lower(np.zeros((2, 8, 8, 1), np.float32), np.zeros((3, 3, 1, 1), np.float32)).as_text()
+    )
+    assert slow_convolutions(text)
