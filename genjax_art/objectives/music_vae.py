@@ -24,7 +24,7 @@ from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_ro
 from genjax_art.train.step import Player, fold
 
 VAE = "vae"
-CLIMBS = 100  # steps of Adam on z when a piece is continued
+CLIMBS = 100  # steps down the gradient in z when a piece is continued
 
 
 def build(
@@ -170,13 +170,12 @@ def levels_of(z: Float[Array, "b z"], steps: int, voices: int) -> Float[Array, "
 
 
 def descend(function: Any, z: Float[Array, "b z"]) -> Float[Array, "b z"]:
-    """z after `CLIMBS` steps of Adam down `function`(z) -> scalar."""
-    tx = optax.adam(optax.cosine_decay_schedule(0.1, CLIMBS))
+    """z after `CLIMBS` steps down the gradient of `function`(z) -> scalar, each row's of a length that falls to 0."""
+    lengths = 0.1 * jnp.sqrt(z.shape[-1]) * jnp.linspace(1.0, 0.0, CLIMBS)
 
-    def body(carry: Any, _: None) -> tuple[Any, None]:
-        z, state = carry
-        updates, state = tx.update(jax.grad(function)(z), state)
-        return (optax.apply_updates(z, updates), state), None
+    def body(z: Array, length: Array) -> tuple[Array, None]:
+        gradient = jax.grad(function)(z)
+        norm = jnp.linalg.norm(gradient, axis=-1, keepdims=True)
+        return z - length * gradient / jnp.maximum(norm, 1e-9), None
 
-    (z, _), _ = jax.lax.scan(body, (z, tx.init(z)), None, length=CLIMBS)
-    return z
+    return jax.lax.scan(body, z, lengths)[0]
