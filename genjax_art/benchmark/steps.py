@@ -33,14 +33,17 @@ GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 def rows() -> dict[str, tuple[Experiment, tuple[int, ...]]]:
     """Name to experiment and shape of an example."""
 
-    def batch_norm(experiment: Experiment) -> Experiment:
-        options = {"width": 64, "generator_norm": "batch", "discriminator_norm": "batch"}
-        return dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, options=options))
+    def with_options(preset: str, **options: Any) -> Experiment:
+        experiment = load_preset(preset)
+        model = dataclasses.replace(experiment.model, options={**experiment.model.options, **options})
+        return dataclasses.replace(experiment, model=model)
+
+    batch_norm = {"generator_norm": "batch", "discriminator_norm": "batch"}
 
     table = {
         "dcgan": (load_preset("dcgan"), GREY),
-        "dcgan-small": (load_preset("dcgan-small"), GREY),
-        "dcgan-32-batchnorm": (batch_norm(load_preset("dcgan-art")), COLOUR),
+        "dcgan-small": (with_options("dcgan-small", conditional=False), GREY),
+        "dcgan-32-batchnorm": (with_options("dcgan-art", width=64, growth=1, conditional=False, **batch_norm), COLOUR),
         "r3gan-small": (load_preset("r3gan-small"), COLOUR),
         "conv-vae": (load_preset("conv-vae"), GREY),
         "mlp-vae": (load_preset("mlp-vae"), GREY),
