@@ -7,6 +7,9 @@ os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Threads of XLA: with as many as devices, collectives of steps under way at once can wait for one another for ever on a
+# busy machine, and the process aborts after 40 s.
+os.environ["PJRT_NPROC"] = "32"
 os.environ["GENJAX_ART_COMPILATION_CACHE"] = "off"  # a test never depends on what an earlier run compiled
 
 import runpy
@@ -17,9 +20,6 @@ from typing import NamedTuple
 import jax
 import pytest
 
-# Eight simulated devices on few cores: with several steps under way at once their collectives can wait for ever for one
-# another's threads (the process then aborts after 40 s).
-jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
