@@ -1,4 +1,4 @@
-"""MusicVAE on two bars of Bach's chorales, at a width that two CPU cores train in under 15 minutes.
+"""MusicVAE on two bars of Bach's chorales, narrowed for two CPU cores; the time and the result of a full run are not measured yet.
 
 python train.py music-vae-small
 """
