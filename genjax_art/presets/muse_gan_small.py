@@ -1,4 +1,6 @@
-"""MuseGAN on two bars of Bach's chorales, narrowed for two CPU cores; the time and the result of a full run are not measured yet.
+"""MuseGAN on two bars of Bach's chorales, narrowed for two CPU cores.
+
+The time and the result of a full run are not measured yet.
 
 As `muse-gan`, but narrower and with three instead of five updates of the critic a step, which learns more a minute.
 python train.py muse-gan-small

@@ -1,4 +1,6 @@
-"""MusicVAE on two bars of Bach's chorales, narrowed for two CPU cores; the time and the result of a full run are not measured yet.
+"""MusicVAE on two bars of Bach's chorales, narrowed for two CPU cores.
+
+The time and the result of a full run are not measured yet.
 
 python train.py music-vae-small
 """
