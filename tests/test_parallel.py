@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from genjax_art.build import build_plan
 from genjax_art.config import Component, Optimizer
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
-from genjax_art.train.compile import compile_step
+from genjax_art.train.compile import CACHE_VARIABLE, compile_step, prepare_process
 from genjax_art.train.step import batches_per_step, make_step
 from genjax_art.training import initial_state
 
@@ -104,3 +105,28 @@ def test_repeats_that_cannot_be_shared_are_refused():
     compiled = compile_step(make_step(plan.method.players, ema=plan.ema), "pmap")
     with pytest.raises(ValueError, match="not a multiple of the 2 updates"):
         compiled.step(compiled.put_state(start), compiled.put_batch(noise_batch(GREY, 8)))
+
+
+FLAG = "--xla_force_host_platform_device_count="
+
+
+@pytest.mark.parametrize(
+    ("flags", "own", "threads"),
+    [
+        ("", None, None),
+        (f"--xla_dump_to=x {FLAG}2", None, None),  # no more than cores
+        (f"{FLAG}3", None, "12"),
+        (f"{FLAG}3 {FLAG}8", None, "32"),
+        (f"{FLAG}8", "64", "64"),
+    ],
+)
+def test_more_simulated_devices_than_cores_get_threads_enough(flags, own, threads, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("genjax_art.train.compile._keep_memory", lambda: None)
+    monkeypatch.setenv(CACHE_VARIABLE, "off")
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setenv("PJRT_NPROC", own or "")
+    if own is None:
+        monkeypatch.delenv("PJRT_NPROC")
+    prepare_process()
+    assert os.environ.get("PJRT_NPROC") == threads

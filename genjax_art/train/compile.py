@@ -9,6 +9,7 @@ All three modes run the same step on the same global batch and give the same par
 import ctypes
 import os
 import platform
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -125,7 +126,9 @@ def compiler_options(onednn: bool = True) -> dict[str, Any] | None:
 
 
 def prepare_process() -> None:
-    """Settings of the whole process, for entry scripts: memory that is kept, compilations that are remembered."""
+    """Settings of the whole process, for entry scripts, before JAX starts: threads enough for simulated devices, memory
+    that is kept, compilations that are remembered."""
+    _threads_for_simulated_devices()
     _keep_memory()
     folder = os.environ.get(CACHE_VARIABLE)
     if folder == "off":
@@ -137,6 +140,16 @@ def prepare_process() -> None:
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _threads_for_simulated_devices() -> None:
+    """More of XLA's threads where XLA_FLAGS asks for more CPU devices than there are cores.
+
+    With as many threads as devices, collectives of steps under way at once can wait for one another for ever.
+    """
+    asked = re.findall(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    if asked and int(asked[-1]) > (os.cpu_count() or 1):  # the last one holds
+        os.environ.setdefault("PJRT_NPROC", str(4 * int(asked[-1])))
 
 
 def _keep_memory() -> None:
