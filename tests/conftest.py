@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import pytest
+from helpers import write_picture
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -33,6 +34,31 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("no shared data beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def prepared_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests of data prepare sets, each once; decoding is done anew in every test."""
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture
+def own_data(prepared_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No data of the user's home are read or written, and drawing takes no time."""
+    monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared_sets))
+    monkeypatch.setattr("genjax_art.data.procedural_art.TRAIN_PER_STYLE", 3)
+    monkeypatch.setattr("genjax_art.data.procedural_art.TEST_PER_STYLE", 1)
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """A small labelled folder, with both splits."""
+    for split, count in (("train", 4), ("test", 2)):
+        for seed in range(count):
+            write_picture(tmp_path / "own" / split / "Cats" / f"{seed}.png", seed=seed)
+            write_picture(tmp_path / "own" / split / "big dogs" / f"{seed}.PNG", seed=100 + seed)
+    return tmp_path / "own"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,14 @@
 """What several tests share."""
 
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:  # conftest imports this before the types are checked of what is imported then
+    from genjax_art.data.arrays import Source
 
 DILATION = re.compile(r"lhs_dilate ?= ?(\[[\d, ]+\]|[\dx]+)|batch_group_count ?= ?(\d+)")
 
@@ -16,3 +24,15 @@ def slow_convolutions(text: str) -> list[str]:
         for line in text.splitlines()
         if any(set(re.findall(r"\d+", match[0])) != {"1"} for match in DILATION.finditer(line))
     ]
+
+
+def write_picture(path: Path, shape: tuple[int, ...] = (40, 30, 3), seed: int = 0) -> Path:
+    """A picture of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return path
+
+
+def examples(source: "Source") -> dict[str, np.ndarray]:
+    """All of a source."""
+    return source.take(np.arange(len(source)))

@@ -19,18 +19,7 @@ from genjax_art.data.source import (
 )
 from genjax_art.spec import ArraySpec
 
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tests prepare the digits, once."""
-    return tmp_path_factory.mktemp("tfds")
-
-
-@pytest.fixture(autouse=True)
-def own_folders(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the user's home is read or written."""
-    monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+pytestmark = pytest.mark.usefixtures("own_data")
 
 
 def numbered(length: int) -> ArraySource:
@@ -222,10 +211,10 @@ def test_a_broken_cache_is_made_again(damage: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(repaired, good["x"])
 
 
-def test_a_changed_prepared_set_is_decoded_again(prepared: Path) -> None:
+def test_a_changed_prepared_set_is_decoded_again(prepared_sets: Path) -> None:
     open_source("mnist_5k", split="test")
     before = cache_files()
-    (record,) = prepared.rglob("mnist_5k-test*array_record*")
+    (record,) = prepared_sets.rglob("mnist_5k-test*array_record*")
     record.touch()
     open_source("mnist_5k", split="test")
     after = cache_files()

@@ -1,0 +1,167 @@
+"""The user's own pictures: layouts, labels, what is skipped and what is refused."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import examples, write_picture
+from PIL import Image
+
+from genjax_art.data.image_folder import read_layout
+from genjax_art.data.source import DataError, open_source
+
+pytestmark = pytest.mark.usefixtures("own_data")
+
+
+def test_exif_rotation_is_undone(tmp_path: Path) -> None:
+    x = np.zeros((20, 40, 3), np.uint8)
+    x[:, :20] = 255  # the left half is white; turned by 90 degrees clockwise, the upper one
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "own" / "turned.jpg"
+    path.parent.mkdir()
+    Image.fromarray(x).save(path, exif=exif, quality=95)
+    (turned,) = examples(open_source("image_folder", folder=path.parent, size=(40, 20)))["x"]
+    assert (turned[:18] > 240).all() and (turned[22:] < 15).all()
+
+
+def test_labels_are_folder_names_and_rows_keep_them(picture_folder: Path) -> None:
+    source = open_source("image_folder", folder=picture_folder, size=(40, 30))
+    rows = examples(source)
+    assert source.spec.classes == ("Cats", "big dogs")  # sorted, case kept
+    expected = {}
+    for label, name in enumerate(source.spec.classes):
+        for path in sorted((picture_folder / "train" / name).iterdir()):
+            with Image.open(path) as picture:
+                expected[np.asarray(picture).tobytes()] = label
+    assert {x.tobytes(): label for x, label in zip(rows["x"], rows["label"].tolist(), strict=True)} == expected
+
+
+def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    for i, ending in enumerate(("png", "JPG", "jpeg", "WebP", "bmp", "gif")):
+        write_picture(tmp_path / "own" / f"{i}.{ending}", seed=i)
+    (tmp_path / "own" / ".hidden.png").write_text("no picture")
+    (tmp_path / "own" / "notes.txt").write_text("no picture")
+    source = open_source("image_folder", folder=tmp_path / "own")
+    assert len(source) == 6 and source.spec.classes == () and set(examples(source)) == {"x"}
+    assert source.spec.shape == (64, 64, 3)  # the default
+    with pytest.raises(DataError, match="no split 'test': choose from train, all"):
+        open_source("image_folder", folder=tmp_path / "own", split="test")
+
+
+def test_pictures_beside_the_layout_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(3):
+        write_picture(tmp_path / "own" / "a" / f"{i}.png", seed=i)
+    write_picture(tmp_path / "own" / "top.png")
+    write_picture(tmp_path / "own" / "a" / "deep" / "nested.png")
+    assert len(open_source("image_folder", folder=tmp_path / "own")) == 3
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "left out 2" in message and "top.png" in message and "nested.png" in message
+
+
+def broken_folder(path: Path, good: int, broken: int) -> Path:
+    for i in range(good):
+        write_picture(path / "a" / f"{i}.png", (3, 3, 3), seed=i)
+    whole = write_picture(path / "a" / "0.png", (64, 64, 3)).read_bytes()
+    for i in range(broken):
+        content: list[bytes] = [whole[: len(whole) // 2], b"", b"no picture", b"\x89PNG\r\n\x1a\n"]
+        (path / "a" / f"broken{i:02d}.png").write_bytes(content[i % 4])
+    return path
+
+
+def test_one_percent_of_unreadable_pictures_is_named_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = open_source("image_folder", folder=broken_folder(tmp_path / "own", 297, 3), size=(3, 3))
+    assert len(source) == 297
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 3
+    for i, message in enumerate(messages):
+        assert message.startswith("skipped") and f"broken{i:02d}.png" in message
+
+
+def test_more_unreadable_pictures_stop_with_the_list(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        open_source("image_folder", folder=broken_folder(tmp_path / "own", 296, 4))
+    message = str(caught.value)
+    assert "4 of 300" in message and "\n" not in message
+    assert all(f"broken0{i}.png" in message for i in range(4))
+    with pytest.raises(DataError, match=r"24 of 25 .* and 4 more") as caught:
+        open_source("image_folder", folder=broken_folder(tmp_path / "all", 0, 24))
+    assert "broken19.png" in str(caught.value) and "broken20.png" not in str(caught.value)
+
+
+def test_pictures_are_read_again_only_when_they_change(
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+
+    def prepared() -> dict[str, int]:
+        return {str(p): p.stat().st_mtime_ns for p in (tmp_path / "tfds").rglob("dataset_info.json")}
+
+    first = examples(open_source("image_folder", folder=picture_folder))["x"]
+    before = prepared()
+    for path in (tmp_path / "cache" / "decoded").iterdir():
+        path.unlink()
+    np.testing.assert_array_equal(examples(open_source("image_folder", folder=picture_folder))["x"], first)
+    assert prepared() == before and len(before) == 1
+    write_picture(picture_folder / "train" / "Cats" / "0.png", seed=77)
+    second = examples(open_source("image_folder", folder=picture_folder))["x"]
+    assert second.shape == first.shape and (second != first).any()
+    assert len(prepared()) == 2
+    write_picture(picture_folder / "train" / "Cats" / "new.webp")
+    assert len(open_source("image_folder", folder=picture_folder)) == len(first) + 1
+
+
+def no_pictures(path: Path) -> None:
+    (path / "a").mkdir(parents=True)
+    (path / "a" / "x.txt").write_text("")
+
+
+def mixed(path: Path) -> None:
+    for i in range(3):
+        write_picture(path / f"{i}.png")
+    write_picture(path / "a" / "x.png")
+
+
+def too_deep(path: Path) -> None:
+    write_picture(path / "a" / "b" / "x.png")
+
+
+def half_labelled(path: Path) -> None:
+    write_picture(path / "train" / "a" / "x.png")
+    write_picture(path / "test" / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (no_pictures, "holds no pictures"),
+        (mixed, "3 pictures itself and 1 in folders"),
+        (too_deep, "move them up"),
+        (half_labelled, "some of its splits only"),
+    ],
+)
+def test_folders_without_a_layout_are_refused(make: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+    make(tmp_path / "own")
+    with pytest.raises(DataError, match=message) as caught:
+        open_source("image_folder", folder=tmp_path / "own")
+    assert "\n" not in str(caught.value)
+
+
+def test_linked_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
+    write_picture(tmp_path / "elsewhere" / "x.png")
+    (tmp_path / "own").mkdir()
+    os.symlink(tmp_path / "elsewhere", tmp_path / "own" / "a")
+    os.symlink(tmp_path / "own", tmp_path / "elsewhere" / "loop")
+    layout = read_layout(tmp_path / "own")
+    assert [path.name for path, _ in layout.splits["train"]] == ["x.png"] and layout.classes == ("a",)
+
+
+def test_the_shared_emoji_have_four_styles_in_two_splits(shared_data: Path) -> None:
+    layout = read_layout(shared_data / "emoji_styles_64")
+    assert layout.classes == ("noto", "openmoji_black", "openmoji_color", "twemoji")
+    assert {name: len(rows) for name, rows in layout.splits.items()} == {"train": 5940, "test": 604}
+    assert not layout.strays
