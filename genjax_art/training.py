@@ -90,7 +90,6 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     """
     runs.check_folder(folder, plan.steps, resume=resume)
     compiled = compile_plan(plan, how)
-    rows = plan.batch_size * batches_per_step(plan.method.players)
     # refused before anything is written where the devices cannot share the batch equally
     compiled.put_batch({"x": np.zeros((plan.batch_size // jax.process_count(), 1), np.float32)})
     from genjax_art.train.curves import draw_curves
@@ -98,14 +97,16 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
 
     with ExitStack() as stack:
         caught = stack.enter_context(_signals())
-        runs.write_config(folder, plan.config)
+        fresh = None if resume else initial_state(plan)
         checkpoints = stack.enter_context(
             Checkpoints(folder / runs.CHECKPOINTS, keep_latest=plan.keep_latest, keep_best=plan.keep_best)
         )
         shapes = seeds.shapes_of(state_shapes(plan.method.players, plan.method.init, plan.ema), plan.seeds)
-        state = checkpoints.restore(shapes) if resume else initial_state(plan)
+        state = checkpoints.restore(shapes) if fresh is None else fresh
+        runs.write_config(folder, plan.config)  # only now: a checkpoint that cannot be read changes nothing
         start = int(state.step)
-        log = stack.enter_context(run_log(folder, total_steps=plan.steps, batch_size=rows, start_step=start))
+        images = plan.batch_size * batches_per_step(plan.method.players)
+        log = stack.enter_context(run_log(folder, total_steps=plan.steps, batch_size=images, start_step=start))
         score = _scorer(plan, source)
         draw = _drawer(plan, folder)
         watch = collapse_watch(lambda line: print(line, file=sys.stderr, flush=True))
@@ -140,13 +141,19 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         )
         seconds = time.monotonic() - began
     draw_curves(read_metrics(folder / "metrics.jsonl"), folder / runs.CURVES)
-    done = int(state.step)
-    print(
-        f"{folder}: {'stopped' if caught else 'trained'} at step {done} of {plan.steps} "
-        f"({seconds:.0f} s for {done - start} steps); checkpoints, samples, curves.png, metrics.jsonl. "
-        + (f"Go on: python train.py --resume --run-dir {folder}" if caught else f"Sample: python sample.py {folder}")
-    )
+    print(_last_line(folder, start, int(state.step), plan.steps, seconds))
     return 128 + caught[0] if caught else 0
+
+
+def _last_line(folder: Path, start: int, done: int, steps: int, seconds: float) -> str:
+    """What a run from step `start` to `done` of `steps` made, and the command that comes next."""
+    how, command = "trained", f"Sample: python sample.py {folder}"
+    if done < steps:
+        how, command = "stopped", f"Go on: python train.py --resume --run-dir {folder}"
+    return (
+        f"{folder}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
+        f"checkpoints, samples, curves.png, metrics.jsonl. {command}"
+    )
 
 
 def _scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:

@@ -160,6 +160,19 @@ def test_nothing_is_written_where_the_devices_cannot_share_the_batch(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_damaged_checkpoint_leaves_the_folder_as_it_is(tmp_path):
+    folder = tmp_path / "run"
+    plan = plan_of(VAE, steps=1, sample_every=0)
+    run(plan, noise(GREY, 20), folder, how="jit")
+    for path in (folder / runs.CHECKPOINTS / "1" / "default").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:10])
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match="cannot be read"):
+        run(plan_of(VAE, steps=9, sample_every=0), noise(GREY, 20), folder, how="jit", resume=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 PRESET = """
 from genjax_art.config import Component, Data, Experiment, Optimizer
 
