@@ -37,8 +37,9 @@ def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int
     if runs.last_step(folder) == 0:
         raise RunError(f"no checkpoint in {folder} yet: train on with --resume, or wait for its first save")
     with Checkpoints(folder / runs.CHECKPOINTS) as checkpoints:
-        step = {"latest": None, "best": checkpoints.best_step()}.get(checkpoint)
-        step = int(checkpoint) if checkpoint.isdigit() else step
+        step = int(checkpoint) if checkpoint.isdigit() else checkpoints.best_step() if checkpoint == "best" else None
+        if checkpoint == "best" and step is None:
+            raise RunError(f"no checkpoint in {folder} has a score: use --checkpoint latest or a step")
         shapes = seeds.shapes_of(state_shapes(plan.method.players, plan.method.init, plan.ema), plan.seeds)
         state = checkpoints.restore(shapes, step)
     return state if plan.seeds == 1 else seeds.member(state, member)

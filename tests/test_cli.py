@@ -285,6 +285,14 @@ def test_a_damaged_checkpoint_is_one_line(command, finished, tmp_path):
     assert len(ended.err.strip().splitlines()) == 1
 
 
+def test_without_scores_none_is_the_best(command, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "1" / "metrics")
+    words = ["--checkpoint", "best", "--out", tmp_path / "x.png"]
+    failed(command("sample", tmp_path / "run", *words), 1, "has a score: use --checkpoint latest or a step")
+    assert command("sample", finished, *words).status == 0
+
+
 def test_debug_shows_the_traceback(command):
     """The error passes through to Python, which shows it."""
     failed(command("train", "nobody"), 2, "unknown preset")
