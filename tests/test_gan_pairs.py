@@ -140,9 +140,9 @@ def test_spectral_norm_makes_every_layer_of_the_discriminator_a_contraction():
     x = jnp.asarray(batch_for(spec)["x"])
     variables = network.init(jax.random.key(0), x)
     variables = jax.tree.map(lambda leaf: 5 * leaf, {"params": variables["params"]}) | {
-        "batch_stats": variables["batch_stats"]
+        "spectral": variables["spectral"]
     }
-    apply = jax.jit(lambda variables: network.apply(variables, x, mutable=["batch_stats"]))
+    apply = jax.jit(lambda variables: network.apply(variables, x, mutable=["spectral"]))
     for _ in range(20):
         out, new = apply(variables)
         variables = {**variables, **new}

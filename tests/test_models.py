@@ -47,7 +47,7 @@ def built(name, spec):
 def outputs(network, *inputs, train=True):
     """What a fresh network makes of its inputs."""
     variables = network.init(KEY, *inputs)
-    return network.apply(variables, *inputs, train=train, mutable=["batch_stats"])[0]
+    return network.apply(variables, *inputs, train=train, mutable=["batch_stats", "spectral"])[0]
 
 
 def label_of(network, rows=2):

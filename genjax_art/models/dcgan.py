@@ -20,15 +20,18 @@ from genjax_art.models.layers import (
     BatchNorm,
     Conv,
     ConvTranspose,
+    Initializer,
     coarsest,
     crop,
     into_range,
     one_hot,
     pyramid,
 )
+from genjax_art.models.norms import ConditionalBatchNorm, spectral
 from genjax_art.spec import ArraySpec
 
-Norm = Literal["none", "batch"]
+GeneratorNorm = Literal["none", "batch", "conditional_batch"]
+DiscriminatorNorm = Literal["none", "batch", "spectral"]
 glorot = nn.initializers.glorot_uniform()
 
 
@@ -38,7 +41,7 @@ class Generator(nn.Module):
     width: int
     growth: int
     kernel: int
-    norm: Norm
+    norm: GeneratorNorm
     classes: int  # 0: unconditional
 
     @nn.compact
@@ -47,19 +50,25 @@ class Generator(nn.Module):
     ) -> Float[Array, "b *shape"]:
         strides = pyramid(self.spec.space, above=7)
         base = coarsest(self.spec.space, strides)
-        h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes)], -1)
+        h = z
+        if label is not None and self.norm != "conditional_batch":  # which shows the label to every layer
+            h = jnp.concatenate([z, one_hot(label, self.classes)], -1)
         bias = self.norm == "none"  # a bias under batch statistics has no effect, and Adam would walk it at random
         widest = self.width * self.growth ** max(len(strides) - 1, 0)
         h = nn.Dense(prod(base) * widest, use_bias=bias)(h).reshape(-1, *base, widest)
-        h = nn.leaky_relu(self.normalise(h, train), 0.2)
+        h = nn.leaky_relu(self.normalise(h, label, train), 0.2)
         for level in reversed(range(len(strides))):
             width = self.width * self.growth ** max(level - 1, 0)
             h = ConvTranspose(width, self.kernel, strides[level], bias, kernel_init=glorot)(h)
             h = crop(h, coarsest(self.spec.space, strides[:level]))
-            h = nn.leaky_relu(self.normalise(h, train), 0.2)
+            h = nn.leaky_relu(self.normalise(h, label, train), 0.2)
         return into_range(Conv(self.spec.channels, self.kernel, kernel_init=glorot)(h), self.spec)
 
-    def normalise(self, h: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space c"]:
+    def normalise(
+        self, h: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
+    ) -> Float[Array, "b *space c"]:
+        if self.norm == "conditional_batch":
+            return ConditionalBatchNorm(self.classes)(h, label, train)
         return BatchNorm()(h, train) if self.norm == "batch" else h
 
 
@@ -67,7 +76,7 @@ class Discriminator(nn.Module):
     width: int
     growth: int
     kernel: int
-    norm: Norm
+    norm: DiscriminatorNorm
     classes: int
     styles: int  # outputs of the style head; 0: none
 
@@ -78,17 +87,26 @@ class Discriminator(nn.Module):
         h = x
         for level, stride in enumerate(pyramid(x.shape[1:-1], above=4)):
             normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434, section 3
-            h = Conv(self.width * self.growth**level, self.kernel, stride, bias=not normed, kernel_init=glorot)(h)
+            conv = Conv(self.width * self.growth**level, self.kernel, stride, bias=not normed, kernel_init=glorot)
+            h = self.call(conv, h, train)
             if normed:
                 h = BatchNorm()(h, train)
             h = nn.leaky_relu(h, 0.2)
         h = h.reshape(h.shape[0], -1)
-        logits = nn.Dense(1)(h)[:, 0]
+        logits = self.call(nn.Dense(1), h, train)[:, 0]
         if label is not None:  # projection discriminator: arXiv:1802.05637, eq. 3
-            embedding = nn.Embed(self.classes, h.shape[-1], embedding_init=nn.initializers.zeros)
-            logits = logits + jnp.sum(embedding(label) * h, -1)
+            embedding = nn.Embed(self.classes, h.shape[-1], embedding_init=self.embedding_init())
+            logits = logits + jnp.sum(self.call(embedding, label, train) * h, -1)
         out = {"logits": logits, "features": h}
         return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
+
+    def call(self, layer: nn.Module, x: Array, train: bool) -> Array:
+        y: Array = spectral(layer, x, train) if self.norm == "spectral" else layer(x)
+        return y
+
+    def embedding_init(self) -> Initializer:
+        """Not zero under spectral norm, which has no direction of zero to scale."""
+        return glorot if self.norm == "spectral" else nn.initializers.zeros
 
 
 def build(
@@ -98,14 +116,17 @@ def build(
     width: int = 128,
     growth: int = 1,
     kernel: int = 5,
-    generator_norm: Norm = "none",
-    discriminator_norm: Norm = "none",
+    generator_norm: GeneratorNorm = "none",
+    discriminator_norm: DiscriminatorNorm = "none",
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN: latents z [b, latents], `width` filters of `kernel` an axis, times `growth` at each halving.
 
-    `conditional` on the labels: the generator sees them beside z, the discriminator by projection.
+    `conditional` on the labels: the generator sees them beside z, or with "conditional_batch" as gain and bias of each
+    norm (arXiv:1707.00683), the discriminator by projection.
+    Norms of the discriminator: "batch" makes examples depend on one another, so it takes no gradient penalties;
+    "spectral" divides every weight but the style head's by its largest singular value (arXiv:1802.05957).
     `style_head`: the discriminator also gives logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))

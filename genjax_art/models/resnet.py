@@ -7,44 +7,16 @@ arXiv:1802.05637, eq. 3).
 """
 
 from math import prod
-from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import BatchNorm, Conv, coarsest, crop, into_range, pyramid
-from genjax_art.spec import ArraySpec, Key
+from genjax_art.models.norms import ConditionalBatchNorm, spectral
+from genjax_art.spec import ArraySpec
 
 glorot = nn.initializers.glorot_uniform()
-
-
-def near_one(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """1 with a standard deviation of 0.02, so that classes differ from the start."""
-    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
-
-
-class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain and bias are looked up by label; without labels the plain one."""
-
-    classes: int  # 0: unconditional
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
-    ) -> Float[Array, "b *space c"]:
-        if label is None:
-            return BatchNorm()(x, train)
-        y = BatchNorm(affine=False)(x, train)
-        tables = {"gain": near_one, "bias": nn.initializers.zeros}
-        gain, bias = (
-            nn.Embed(self.classes, x.shape[-1], embedding_init=init, name=name)(label).reshape(
-                -1, *(1,) * (x.ndim - 2), x.shape[-1]
-            )
-            for name, init in tables.items()
-        )
-        return y * gain + bias
 
 
 def upsample(x: Float[Array, "b *space c"], stride: tuple[int, ...]) -> Float[Array, "b *space2 c"]:
@@ -96,11 +68,6 @@ class DownBlock(nn.Module):
         if x.shape[-1] != self.width or prod(self.stride) > 1:
             x = downsample(spectral(Conv(self.width, 1, kernel_init=glorot), x, train), self.stride)
         return h + x
-
-
-def spectral(layer: nn.Module, x: Array, train: bool) -> Any:
-    """`layer(x)` with weights over their largest singular value, by one power iteration in each training call."""
-    return nn.SpectralNorm(layer)(x, update_stats=train)
 
 
 class Generator(nn.Module):
@@ -158,7 +125,6 @@ def build(
 
     The defaults are the paper's CIFAR-10 networks. `conditional` on the labels: the generator's batch norms look up
     gain and bias, the discriminator projects. `style_head`: the discriminator also gives logits of the label, "style".
-    Batch norm and spectral norm keep statistics, so the discriminator takes no gradient penalties.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {

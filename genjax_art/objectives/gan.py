@@ -25,6 +25,7 @@ from genjax_art.spec import ArraySpec, Batch, Key, Params
 from genjax_art.train.step import Player, fold
 
 G, D = "generator", "discriminator"
+STATISTICS = "batch_stats"  # the Flax collection that a network has if its examples depend on one another
 NO_PENALTIES: Mapping[str, float] = dict.fromkeys(PENALTIES, 0.0)
 
 Outputs = Mapping[str, Array]  # of a discriminator
@@ -121,9 +122,9 @@ def play(
         added, metrics = discriminator_term(real, fake, batch)
         values = game.discriminator(real["logits"], fake["logits"]) + added
         if weights:
-            if extras[D]:
+            if STATISTICS in extras[D]:
                 raise RunError("penalties need a discriminator without batch statistics: choose another norm for it")
-            paid = pay(weights, lambda x, label: apply(discriminator, own, {}, x, label)[0]["logits"],
+            paid = pay(weights, lambda x, label: apply(discriminator, own, extras[D], x, label)[0]["logits"],
                        seen, x, made, label, key)  # fmt: skip
             values = values + sum(weights[name] * value for name, value in paid.items())
             metrics = {**metrics, **{name: jnp.mean(value) for name, value in paid.items()}}
@@ -224,7 +225,7 @@ def judge_both(
     One call for both where it has no batch statistics: half the calls, twice the size. With statistics each kind
     is normalised by its own, as in DCGAN practice.
     """
-    if extras:
+    if STATISTICS in extras:
         real_out, extras = apply(discriminator, params, extras, real, label)
         fake_out, extras = apply(discriminator, params, extras, fake, label)
         return real_out, fake_out, extras
