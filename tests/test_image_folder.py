@@ -9,7 +9,7 @@ import pytest
 from helpers import examples, write_picture
 from PIL import Image
 
-from genjax_art.data.image_folder import read_layout
+from genjax_art.data.image_folder import read_layout, read_picture
 from genjax_art.data.source import DataError, open_source
 
 pytestmark = pytest.mark.usefixtures("own_data")
@@ -25,6 +25,32 @@ def test_exif_rotation_is_undone(tmp_path: Path) -> None:
     Image.fromarray(x).save(path, exif=exif, quality=95)
     (turned,) = examples(open_source("image_folder", folder=path.parent, size=(40, 20)))["x"]
     assert (turned[:18] > 240).all() and (turned[22:] < 15).all()
+
+
+def test_every_exif_orientation_is_undone(tmp_path: Path) -> None:
+    upright = np.zeros((16, 16, 3), np.uint8)
+    upright[:8, :8, 0] = upright[:8, 8:, 1] = upright[8:, :8, 2] = 255
+    # what a camera stores under 1, 2, ...
+    turns = "- FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_90 TRANSVERSE ROTATE_270"
+    for orientation, turn in enumerate(turns.split(), 1):
+        exif, picture = Image.Exif(), Image.fromarray(upright)
+        exif[0x0112] = orientation
+        picture = picture if turn == "-" else picture.transpose(Image.Transpose[turn])
+        picture.save(tmp_path / "x.png", exif=exif)
+        np.testing.assert_array_equal(read_picture(tmp_path / "x.png", (16, 16), 3), upright)
+
+
+def test_inks_frames_and_odd_metadata_are_read_without_a_word(tmp_path: Path) -> None:
+    """Warnings are errors here."""
+    colours = [(200, 100, 50), (0, 0, 0)]
+    first, second = (Image.new("RGB", (16, 16), colour) for colour in colours)
+    first.convert("CMYK").save(tmp_path / "x.jpg", quality=95)
+    first.save(tmp_path / "metadata.jpg", quality=95, exif=b"Exif\0\0MM\0*\0\0\0\xffodd")
+    for ending in ("gif", "webp", "png"):
+        first.save(tmp_path / f"film.{ending}", save_all=True, append_images=[second])
+    for path in tmp_path.iterdir():
+        x = read_picture(path, (8, 8), 3)
+        np.testing.assert_allclose(x.astype(int), np.broadcast_to(colours[0], x.shape), atol=3, err_msg=path.name)
 
 
 def test_labels_are_folder_names_and_rows_keep_them(picture_folder: Path) -> None:
@@ -130,6 +156,30 @@ def too_deep(path: Path) -> None:
     write_picture(path / "a" / "b" / "x.png")
 
 
+def capital_splits(path: Path) -> None:
+    for split in ("Train", "Test"):
+        write_picture(path / split / "a" / "x.png")
+
+
+def splits_and_one_beside(path: Path) -> None:
+    write_picture(path / "preview.png")
+    for name in ("test/a/x.png", "train/a/x.png", "train/a/y.png"):
+        write_picture(path / name)
+
+
+def two_lines(path: Path) -> None:
+    write_picture(path / "a\nb" / "x.png")
+
+
+def blank_ends(path: Path) -> None:
+    write_picture(path / "a" / "x.png")
+    write_picture(path / "a " / "x.png")
+
+
+def no_unicode(path: Path) -> None:
+    write_picture(path / os.fsdecode(b"a\xff") / "x.png")
+
+
 def half_labelled(path: Path) -> None:
     write_picture(path / "train" / "a" / "x.png")
     write_picture(path / "test" / "x.png")
@@ -141,7 +191,12 @@ def half_labelled(path: Path) -> None:
         (no_pictures, "holds no pictures"),
         (mixed, "3 pictures itself and 1 in folders"),
         (too_deep, "move them up"),
+        (capital_splits, "splits are named train, test"),
         (half_labelled, "some of its splits only"),
+        (splits_and_one_beside, "places for 1 of 4 pictures only.*left out were test/a/x.png, train/a/x.png"),
+        (two_lines, r"rename the folder 'a\\nb'"),
+        (blank_ends, "rename the folder 'a '"),
+        (no_unicode, r"rename the folder 'a\\udcff'"),
     ],
 )
 def test_folders_without_a_layout_are_refused(make: Callable[[Path], None], message: str, tmp_path: Path) -> None:

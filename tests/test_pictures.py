@@ -38,6 +38,13 @@ def test_transparent_palettes_are_laid_on_white(tmp_path: Path) -> None:
         assert (fit_picture(gif, (3, 3), 3) == 255).all()
 
 
+def test_a_transparent_level_of_sixteen_bits_is_laid_on_white() -> None:
+    picture = Image.fromarray(np.array([[1000, 257 * 7]], np.uint16))
+    picture.info["transparency"] = 1000  # as Pillow reads it from a PNG
+    assert fit_picture(picture, (1, 2), 1).tolist() == [[[255], [7]]]
+    assert fit_picture(picture, (1, 2), 4)[..., 3].tolist() == [[0, 255]]
+
+
 def test_sixteen_bits_are_scaled_not_clipped() -> None:
     levels = np.array([[0, 32768], [65535, 257]], np.uint16)
     assert np.asarray(to_mode(Image.fromarray(levels), 1)).tolist() == [[0, 128], [255, 1]]

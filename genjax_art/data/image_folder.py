@@ -13,7 +13,8 @@ pictures are not read again. A picture that cannot be read is named and skipped;
 """
 
 import logging
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -66,16 +67,35 @@ def read_layout(folder: Path) -> Layout:
         strays += sorted(set(inside) - set(placed))
         splits[name] = [(path, path.parent.name if labelled else None) for path in placed]
         if not placed:
-            raise DataError(f"folder {base} holds no pictures, nor do folders in it, but deeper ones do: move them up")
-    labels = {label for rows in splits.values() for _, label in rows}
-    if None in labels and len(labels) > 1:
+            raise DataError(
+                f"folder {base} holds no pictures, nor do folders in it, but deeper ones do: move them up "
+                f"(folders of splits are named {', '.join(SPLITS)})"
+            )
+    if 2 * len(strays) > len(pictures):  # then the layout is not what was meant
+        raise DataError(
+            f"folder {folder} has places for {len(pictures) - len(strays)} of {len(pictures)} pictures only: move all "
+            f"into folders named by label, or into {', '.join(SPLITS)} with nothing beside; left out were "
+            f"{_named(folder, strays)}"
+        )
+    return Layout(splits, _classes(folder, {label for rows in splits.values() for _, label in rows}), strays)
+
+
+def _classes(folder: Path, labels: set[str | None]) -> tuple[str, ...]:
+    named = sorted(label for label in labels if label is not None)
+    if None in labels and named:
         raise DataError(f"folder {folder} has labels in some of its splits only: give all of them folders by label")
-    return Layout(splits, tuple(sorted(label for label in labels if label is not None)), strays)
+    for label in named:  # TFDS keeps them as the stripped lines of a file in UTF-8
+        if label.splitlines() != [label.strip()] or label.encode(errors="replace").decode() != label:
+            raise DataError(
+                f"rename the folder {label!r} in {folder}: a label has one line, no blanks at its ends, and is UTF-8"
+            )
+    return tuple(named)
 
 
 def read_picture(path: Path, size: tuple[int, int], channels: int) -> UInt8[np.ndarray, "height width channels"]:
     """One file as an array. Raises whatever Pillow does on a broken one."""
-    with Image.open(path) as picture:
+    # that a picture is large, or has odd metadata, is no news to its owner
+    with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
         # JPEG only, some 4x faster: decodes at a half, quarter or eighth if that is twice what is needed
         picture.draft(None, (2 * max(size), 2 * max(size)))
         return fit_picture(ImageOps.exif_transpose(picture), size, channels)
@@ -143,14 +163,17 @@ class ImageFolder(ShippedBuilder, skip_registration=True):  # type: ignore[call-
 
 
 def _warn_strays(folder: Path, strays: list[Path]) -> None:
-    names = ", ".join(str(path.relative_to(folder)) for path in strays[:NAMED])
-    more = ", ..." if len(strays) > NAMED else ""
-    logging.getLogger(__name__).warning("left out %d pictures beside the layout: %s%s", len(strays), names, more)
+    left_out = _named(folder, strays)
+    logging.getLogger(__name__).warning("left out %d pictures beside the layout: %s", len(strays), left_out)
 
 
 def _too_many_broken(folder: Path, broken: list[Path], total: int) -> DataError:
-    names = ", ".join(str(path.relative_to(folder)) for path in broken[:NAMED])
-    more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
     return DataError(
-        f"{len(broken)} of {total} pictures in {folder} cannot be read, more than 1 %: mend or remove {names}{more}"
+        f"{len(broken)} of {total} pictures in {folder} cannot be read, more than 1 %: "
+        f"mend or remove {_named(folder, broken)}"
     )
+
+
+def _named(folder: Path, paths: Iterable[Path]) -> str:
+    names = [str(path.relative_to(folder)) for path in paths]
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

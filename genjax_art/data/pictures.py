@@ -40,7 +40,10 @@ def to_mode(picture: Image.Image, channels: int) -> Image.Image:
     if picture.mode.startswith("I") or picture.mode == "F":
         levels = np.asarray(picture, np.float32)
         top = 65535 if picture.mode.startswith("I") else max(1.0, float(levels.max()))
+        transparent = picture.info.get("transparency")  # a level
         picture = Image.fromarray((levels.clip(0, top) * np.float32(255 / top)).round().astype(np.uint8))
+        if transparent is not None:
+            picture.putalpha(Image.fromarray(np.where(levels == transparent, 0, 255).astype(np.uint8)))
     has_alpha = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
     if has_alpha and channels < 4:
         picture = picture.convert("RGBA")
