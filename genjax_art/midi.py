@@ -126,8 +126,7 @@ def _parse(content: bytes, name: str) -> Any:
         raise MusicError(f"{name} does not count its time in ticks per quarter note; save it with musical time")
     try:
         return mido.MidiFile(file=io.BytesIO(content), clip=True)
-    # mido signals damage by whatever its parser trips over
-    except (OSError, EOFError, ValueError, LookupError, TypeError, struct.error) as error:
+    except Exception as error:  # mido signals damage by whatever its parser trips over
         reason = " ".join(str(error).split()) or "it ends too early"
         raise MusicError(f"{name} is a damaged MIDI file: {reason}") from None
 

@@ -129,6 +129,10 @@ def test_meters_drums_and_tempos():
             midi_bytes(Song(SCALE, 32))[:12] + b"\xe7\x28" + midi_bytes(Song(SCALE, 32))[14:],
             "ticks per quarter",
         ),
+        (
+            file_bytes([("key_signature", {"key": "C"}), on(60), off(60, 480)]).replace(b"Y\2\0\0", b"Y\2\x09\0"),
+            "damaged",
+        ),
         (file_bytes([]), "no notes"),
         (file_bytes([on(40, channel=9), off(40, 480, channel=9)]), "only drums"),
         (file_bytes([meter(3, 4), on(60), off(60, 480)]), "nowhere in 4/4"),
