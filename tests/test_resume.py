@@ -190,45 +190,55 @@ EXPERIMENT = Experiment(
 """
 
 
-def test_train_in_a_process_of_its_own_survives_sigterm(command, tmp_path):
-    """The user's own preset file on the user's own pictures, killed, resumed, and compared with an unkilled run."""
-    (tmp_path / "pictures" / "some").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(12):
-        picture = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
-        picture.save(tmp_path / "pictures" / "some" / f"{i}.png")
-    preset = tmp_path / "mine.py"
-    preset.write_text(PRESET.format(folder=str(tmp_path / "pictures")))
-    own = {"TFDS_DATA_DIR": str(tmp_path / "sets"), "GENJAX_ART_CACHE": str(tmp_path / "cache")}
-    common = ["--parallel", "jit", "--data.data-dir", str(tmp_path / "sets")]
-    arguments = [str(preset), "--steps", "1000000", "--run-dir", str(tmp_path / "run"), *common]
+def stopped_by(number, metrics, *arguments, **environment):
+    """train.py in a process of its own, sent a signal once it has logged some steps more: status, stdout, stderr."""
+    before = metrics.stat().st_size if metrics.exists() else 0
     process = subprocess.Popen(
-        [sys.executable, "train.py", *arguments],
-        env={**os.environ, **own},
+        [sys.executable, "train.py", *map(str, arguments)],
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        metrics = tmp_path / "run" / "metrics.jsonl"
         until = time.monotonic() + 120
-        while not (metrics.exists() and metrics.stat().st_size > 1000) and process.poll() is None:
+        while not (metrics.exists() and metrics.stat().st_size > before + 1000) and process.poll() is None:
             assert time.monotonic() < until, "no step within two minutes"
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 143, err
-    assert "Traceback" not in err
-    assert "python train.py --resume --run-dir" in out
-    stopped = runs.last_step(tmp_path / "run")
-    assert stopped > 0
-    with Image.open(tmp_path / "run" / "curves.png") as curves:
+    return process.returncode, out, err
+
+
+def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
+    """The user's own preset file on the user's own pictures, stopped twice, resumed, and compared with a whole run."""
+    (tmp_path / "pictures" / "some").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        picture = Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8))
+        picture.save(tmp_path / "pictures" / "some" / f"{i}.png")
+    preset, folder = tmp_path / "mine.py", tmp_path / "run"
+    preset.write_text(PRESET.format(folder=str(tmp_path / "pictures")))
+    own = {"TFDS_DATA_DIR": str(tmp_path / "sets"), "GENJAX_ART_CACHE": str(tmp_path / "cache")}
+    common = ["--parallel", "jit", "--data.data-dir", tmp_path / "sets"]
+    saved = []
+    for number, status, start in ((signal.SIGINT, 130, preset), (signal.SIGTERM, 143, "--resume")):
+        words = [start, "--steps", 1_000_000, "--run-dir", folder, *common]
+        ended, out, err = stopped_by(number, folder / "metrics.jsonl", *words, **own)
+        assert ended == status, err
+        assert "Traceback" not in err
+        assert f"python train.py --resume --run-dir {folder}" in out
+        saved.append(runs.last_step(folder))
+        assert sorted(path.name for path in (folder / runs.CHECKPOINTS).iterdir() if path.is_dir()) == sorted(
+            map(str, saved)
+        )
+    assert 0 < saved[0] < saved[1]
+    with Image.open(folder / "curves.png") as curves:
         assert min(curves.size) > 100
-    for folder, how in (("run", ["--resume"]), ("whole", [])):
-        start = [] if how else [preset]
-        ended = command("train", *start, *how, "--steps", stopped + 3, "--run-dir", tmp_path / folder, *common)
+    for place, start in ((folder, "--resume"), (tmp_path / "whole", preset)):
+        ended = command("train", start, "--steps", saved[1] + 3, "--run-dir", place, *common)
         assert ended.status == 0, ended.err
     experiment = dataclasses.replace(
         gan_experiment("minimax"),
@@ -237,4 +247,4 @@ def test_train_in_a_process_of_its_own_survives_sigterm(command, tmp_path):
         data=Data("image_folder", folder=str(tmp_path / "pictures")),
     )
     plan = build_plan(experiment, ArraySpec((8, 8, 1), classes=("some",)))
-    assert_bitwise_equal(plan, tmp_path / "run", tmp_path / "whole")
+    assert_bitwise_equal(plan, folder, tmp_path / "whole")
