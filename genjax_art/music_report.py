@@ -17,7 +17,7 @@ from genjax_art.notes import PITCHES, REST, decode_roll, tokens_from_roll
 from genjax_art.objectives.method import Method
 from genjax_art.spec import ArraySpec, Params
 
-ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as used: arXiv:1509.00519, section 4.2
+ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as used: arXiv:1509.00519
 STEPS = 8  # of an interpolation
 PAIRS = 64
 
@@ -85,7 +85,7 @@ def interpolation_report(
 
     `interpolation` has the mean share of steps and voices that sound another pitch than in the first piece, from 0 at
     one end; `interpolation_rising` is the share of steps in which it does not fall, pair by pair (Roberts et al. 2018,
-    section 5.3).
+    arXiv:1803.05428).
     """
     pairs = min(PAIRS, len(mu) // 2)
     first, last = mu[:pairs], mu[-pairs:]

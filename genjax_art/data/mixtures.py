@@ -1,7 +1,7 @@
 """Mixtures of Gaussians with known modes: generated from a seed, so nothing is prepared, cached or decoded.
 
-`ring8` and `grid25` are those of PacGAN (Lin et al. 2018, section 4.1, arXiv:1712.04086), `mixture1200` that of
-VEEGAN (Srivastava et al. 2017, section 4.1, arXiv:1705.07761): 10 modes in 1,200 dimensions, each spread over a
+`ring8` and `grid25` are those of PacGAN (Lin et al. 2018, arXiv:1712.04086), `mixture1200` that of
+VEEGAN (Srivastava et al. 2017, arXiv:1705.07761): 10 modes in 1,200 dimensions, each spread over a
 700-dimensional subspace of its own. An example's label is its mode.
 """
 

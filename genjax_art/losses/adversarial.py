@@ -63,13 +63,13 @@ def non_saturating_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | 
 def least_squares_discriminator(real: Float[Array, "b"], fake: Float[Array, "b"]) -> Float[Array, "b"]:
     """(D(x) - 1)^2 / 2 + D(G(z))^2 / 2, on logits without a sigmoid.
 
-    Mao et al. 2017, equation 9: targets a = 0, b = c = 1 (arXiv:1611.04076).
+    Mao et al. 2017: targets a = 0, b = c = 1 (arXiv:1611.04076).
     """
     return 0.5 * (at_least_float32(real) - 1.0) ** 2 + 0.5 * at_least_float32(fake) ** 2
 
 
 def least_squares_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | None = None) -> Float[Array, "b"]:
-    """(D(G(z)) - 1)^2 / 2.  Mao et al. 2017, equation 9 (arXiv:1611.04076)."""
+    """(D(G(z)) - 1)^2 / 2.  Mao et al. 2017 (arXiv:1611.04076)."""
     del real
     return 0.5 * (at_least_float32(fake) - 1.0) ** 2
 
@@ -91,7 +91,7 @@ def hinge_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | None = No
 def wasserstein_discriminator(real: Float[Array, "b"], fake: Float[Array, "b"]) -> Float[Array, "b"]:
     """D(G(z)) - D(x): minus the Wasserstein-1 distance, where D is kept 1-Lipschitz by a penalty or a norm.
 
-    Arjovsky et al. 2017, equation 3 (arXiv:1701.07875).
+    Arjovsky et al. 2017 (arXiv:1701.07875).
     """
     return at_least_float32(fake) - at_least_float32(real)
 
@@ -105,7 +105,7 @@ def wasserstein_generator(fake: Float[Array, "b"], real: Float[Array, "b"] | Non
 def relativistic_discriminator(real: Float[Array, "b"], fake: Float[Array, "b"]) -> Float[Array, "b"]:
     """softplus(-(D(x) - D(G(z)))), nats: each real is to be more real than the fake beside it.
 
-    RpGAN: RSGAN of Jolicoeur-Martineau 2018 (arXiv:1807.00734); Huang et al. 2024 (R3GAN), equation 2, with
+    RpGAN: RSGAN of Jolicoeur-Martineau 2018 (arXiv:1807.00734); Huang et al. 2024 (R3GAN), with
     f(t) = -softplus(-t) (arXiv:2501.05441).
     """
     return jax.nn.softplus(at_least_float32(fake) - at_least_float32(real))

@@ -19,7 +19,7 @@ from genjax_art.losses.variational import gaussian
 def style_ambiguity(logits: Float[Array, "b k"]) -> Float[Array, "b"]:
     """-1/K sum_k log p_k, nats: the cross-entropy of the uniform distribution to the softmax; least ln K.
 
-    Elgammal et al. 2017, section 3.2: the cross-entropy by which it explains ambiguity (arXiv:1706.07068).
+    Elgammal et al. 2017: the cross-entropy by which it explains ambiguity (arXiv:1706.07068).
     """
     return -jnp.mean(_log_probabilities(logits), axis=-1)
 
@@ -53,9 +53,9 @@ def normalised_style_entropy(logits: Float[Array, "b k"]) -> Float[Array, "b"]:
 def label_cross_entropy(logits: Float[Array, "b k"], label: Int[Array, "b"]) -> Float[Array, "b"]:
     """-log p_label of the softmax, nats.
 
-    For a style head or an auxiliary classifier: Odena et al. 2017, equation 3 (arXiv:1610.09585).  For a
+    For a style head or an auxiliary classifier: Odena et al. 2017 (arXiv:1610.09585).  For a
     categorical code c: minus the bound on its mutual information with the picture, but for the constant H(c):
-    InfoGAN, Chen et al. 2016, equation 5 (arXiv:1606.03657).
+    InfoGAN, Chen et al. 2016 (arXiv:1606.03657).
     """
     return -jnp.take_along_axis(_log_probabilities(logits), label[:, None], axis=-1)[:, 0]
 
@@ -65,7 +65,7 @@ def gaussian_code_loss(
 ) -> Float[Array, "b"]:
     """-log N(code; mean, e^(2 log_scale)), nats, summed over a continuous code's d numbers.
 
-    InfoGAN, Chen et al. 2016, equation 5 and section 6 with a factored Gaussian Q(c|x) (arXiv:1606.03657).
+    InfoGAN, Chen et al. 2016, with a factored Gaussian Q(c|x) (arXiv:1606.03657).
     """
     return -gaussian(mean, code, log_scale)
 

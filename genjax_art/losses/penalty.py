@@ -84,7 +84,7 @@ def lecam(
 ) -> Float[Array, "b"]:
     """(D(x) - a_F)^2 + (D(G(z)) - a_R)^2 with the moving averages a_R of D(x) and a_F of D(G(z)).
 
-    R_LC of Tseng et al. 2021, section 3.2, with weight 0.3 on CIFAR (arXiv:2104.03310).  This is the printed
+    R_LC of Tseng et al. 2021, with weight 0.3 on CIFAR (arXiv:2104.03310).  This is the printed
     formula; the authors' code counts a term only where D(x) > a_F or D(G(z)) < a_R, which is the usual case.
     """
     real, fake = at_least_float32(real), at_least_float32(fake)
@@ -94,7 +94,7 @@ def lecam(
 def moving_average(average: Float[Array, ""], logits: Float[Array, "b"], decay: float = 0.99) -> Float[Array, ""]:
     """The next moving average of the global batch's mean logit, through which no gradient flows.
 
-    Tseng et al. 2021, section 3.2, with decay 0.99 (arXiv:2104.03310).
+    Tseng et al. 2021, with decay 0.99 (arXiv:2104.03310).
     """
     mean = jax.lax.stop_gradient(global_mean(at_least_float32(logits)))
     return decay * average + (1.0 - decay) * mean
@@ -103,9 +103,9 @@ def moving_average(average: Float[Array, ""], logits: Float[Array, "b"], decay: 
 def consistency(one: Float[Array, "b *shape"], other: Float[Array, "b *shape"]) -> Float[Array, "b"]:
     """||one - other||^2: how far a network's outputs for two versions of its input are apart.
 
-    On D(x) and D(T(x)) it is CR (Zhang et al. 2020, section 3.1, arXiv:1910.12027); on both reals and fakes
+    On D(x) and D(T(x)) it is CR (Zhang et al. 2020, arXiv:1910.12027); on both reals and fakes
     bCR; on D(G(z)) and D(G(z + dz)) the discriminator's half of zCR, and minus it on G(z) and G(z + dz) the
-    generator's (Zhao et al. 2020, algorithms 1 and 2, arXiv:2002.04724).
+    generator's (Zhao et al. 2020, arXiv:2002.04724).
     """
     return _squared_norm(at_least_float32(one) - at_least_float32(other))
 
@@ -113,7 +113,7 @@ def consistency(one: Float[Array, "b *shape"], other: Float[Array, "b *shape"]) 
 def orthogonal(params: Params) -> Float[Array, ""]:
     """sum over kernels W of ||W^T W (1 - I)||_F^2: the overlap of different filters, whatever their norms.
 
-    W has one column per output channel (Flax's last axis).  Brock et al. 2019, equation 3 (arXiv:1809.11096).
+    W has one column per output channel (Flax's last axis).  Brock et al. 2019 (arXiv:1809.11096).
     Leaves that are not called `kernel` (biases, scales, embeddings) do not count.
     """
     total = jnp.zeros(())

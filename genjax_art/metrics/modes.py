@@ -1,6 +1,6 @@
 """Mode coverage: do samples reach every mode of a mixture, and do they stay near them?
 
-The protocol of PacGAN (Lin et al. 2018, section 4.1, arXiv:1712.04086): a sample is of high quality within three
+The protocol of PacGAN (Lin et al. 2018, arXiv:1712.04086): a sample is of high quality within three
 standard deviations of its nearest mode; a mode is covered if at least one such sample is nearest to it; the reverse KL
 is that of the high-quality samples' modes against equal shares. In two dimensions a faithful sampler has
 1 - exp(-9/2) = 98.9 % of high quality: more is not better, it means modes that are too narrow.

@@ -54,7 +54,7 @@ def parallels(clips: Clips, *, semitones: int) -> Float64[np.ndarray, " b"]:
 def tonal_centroid(chroma: Float64[np.ndarray, "*n 12"]) -> Float64[np.ndarray, "*n 6"]:
     """The centroid on the circles of fifths, minor and major thirds; the origin for an empty chroma.
 
-    Harte, Sandler & Gasser, "Detecting harmonic change in musical audio", 2006, equations 1 and 2, with radii
+    Harte, Sandler & Gasser, "Detecting harmonic change in musical audio", 2006, with radii
     1, 1 and 0.5.
     """
     pitch_class = np.arange(12)

@@ -13,7 +13,7 @@ def sliced_wasserstein(
     """Mean over random unit directions of the 1-Wasserstein distance of the projected sets, in units of x.
 
     Both sets need the same number n of examples. Projections are multiplied by sqrt(size), so that the figure does
-    not shrink with the number of pixels. Rabin et al. 2011; Bonneel et al. 2015, section 2.3. On raw pixels it
+    not shrink with the number of pixels. Rabin et al. 2011; Bonneel et al. 2015. On raw pixels it
     sees tone, contrast and coarse layout, not fine detail: it ranks checkpoints of one run and is no FID.
     """
     n = x.shape[0]

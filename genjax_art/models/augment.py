@@ -26,7 +26,7 @@ CUTOUT = 1 / 2  # of each extent
 def color(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
     """Random brightness (+-0.5), saturation (factor 0 to 2) and contrast (factor 0.5 to 1.5), in this order.
 
-    For colours in [-1, 1], three channels.  Zhao et al. 2020, section 3.2 and the authors' order and ranges
+    For colours in [-1, 1], three channels.  Zhao et al. 2020, with the authors' order and ranges
     (arXiv:2006.10738).
     """
     if x.shape[-1] != 3:
@@ -42,7 +42,7 @@ def color(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]
 def translation(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
     """Shift by up to 1/8 of the extent along each spatial axis; what comes in is 0.
 
-    Zhao et al. 2020, section 3.2 (arXiv:2006.10738).
+    Zhao et al. 2020 (arXiv:2006.10738).
     """
     space = _space(x, "translation")
     reach = [int(n * TRANSLATION + 0.5) for n in space]
@@ -58,7 +58,7 @@ def translation(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *spa
 def cutout(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
     """Set to 0 a box of half the extent along each spatial axis, centred anywhere in the example.
 
-    Zhao et al. 2020, section 3.2 (arXiv:2006.10738).
+    Zhao et al. 2020 (arXiv:2006.10738).
     """
     space = _space(x, "cutout")
     sides = [int(n * CUTOUT + 0.5) for n in space]
@@ -86,7 +86,7 @@ def augment(
     """The named augmentations one after the other, each on each example with the given probability.
 
     Probability 1 is DiffAugment (Zhao et al. 2020, arXiv:2006.10738).  The independent gates are those of
-    Karras et al. 2020, section 2.2 (arXiv:2006.06676), on DiffAugment's operations, not that paper's 18.
+    Karras et al. 2020 (arXiv:2006.06676), on DiffAugment's operations, not that paper's 18.
 
     Raises:
       ValueError: an unknown name; colour without three channels; translation or cutout without space.
@@ -113,7 +113,7 @@ def adapt_probability(
     """The next augmentation probability, in [0, 1]: up where `overfitting` is above `target`, else down.
 
     `overfitting` is r_t, the global mean of sign D(x) over the reals of the last `images` images; it takes
-    `ramp` images to go from 0 to 1.  Karras et al. 2020, equation 1 and section 3 (arXiv:2006.06676).
+    `ramp` images to go from 0 to 1.  Karras et al. 2020 (arXiv:2006.06676).
     """
     step = jnp.sign(overfitting - target) * (images / ramp)
     return jnp.clip(probability + step, 0.0, 1.0)

@@ -1,6 +1,6 @@
 """Convolutional VAE for any spatial rank and extent: stride-2 convolutions down to 4-7 positions an axis, and back.
 
-The plain design of the VAE-DCGAN hybrids (Larsen et al. 2016, arXiv:1512.09300, table 1), with ReLU.
+The plain design of the VAE-DCGAN hybrids (Larsen et al. 2016, arXiv:1512.09300), with ReLU.
 """
 
 from math import prod

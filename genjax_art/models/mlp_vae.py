@@ -1,4 +1,4 @@
-"""The fully connected Gaussian VAE of Kingma & Welling 2014 (arXiv:1312.6114), appendix C; for 28x28: 784-400-20."""
+"""The fully connected Gaussian VAE of Kingma & Welling 2014 (arXiv:1312.6114); for 28x28: 784-400-20."""
 
 import flax.linen as nn
 import jax.numpy as jnp

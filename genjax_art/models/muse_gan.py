@@ -1,13 +1,13 @@
 """MuseGAN: generator and critic of multi-track piano rolls, on a shared stem and streams per voice.
 
 Dong, Hsiao, Yang & Yang 2018, arXiv:1709.06298 (one z for all tracks, generators per track), with the streams of its
-successor, Dong & Yang 2018, arXiv:1804.09399, section 3.3 and appendix A: of a private pair one upsamples pitch, then
+successor, Dong & Yang 2018, arXiv:1804.09399: of a private pair one upsamples pitch, then
 time, the other time, then pitch; the critic looks at bars, at chroma and at onsets. All steps up and down have a stride
 as long as their kernel: they are matrix products on patches, which is what they are written as here.
 
 Unlike the papers, a voice has one note at a time: its pitch is a softmax over 60 rows and silence, and an onset is
 where that pitch did not sound before or where a gate opens. `binarise` makes both hard in the forward pass, with the
-gradient of the soft ones (straight-through, arXiv:1804.09399, section 3.2; after arXiv:1308.3432).
+gradient of the soft ones (straight-through, arXiv:1804.09399; after arXiv:1308.3432).
 """
 
 import flax.linen as nn

@@ -1,7 +1,7 @@
 """The R3GAN networks: residual blocks of 1x1, grouped 3x3, 1x1 convolutions, no normalisation anywhere.
 
-Huang, Gokaslan, Kuleshov & Tompkin 2024, "The GAN is dead; long live the GAN!" (arXiv:2501.05441), section 4.2 and
-appendix: groups of 16 channels, an inverted bottleneck of factor 2, LeakyReLU 0.2, bilinear resampling, a learned 4x4
+Huang, Gokaslan, Kuleshov & Tompkin 2024, "The GAN is dead; long live the GAN!" (arXiv:2501.05441):
+groups of 16 channels, an inverted bottleneck of factor 2, LeakyReLU 0.2, bilinear resampling, a learned 4x4
 basis at the generator's start and its mirror image at the discriminator's end. Weights are drawn with standard
 deviation gain / sqrt(fan_in), times L^(-1/4) for the first two convolutions of each of L blocks, zero for the last
 one, so that the deep network starts as its skip connections (Fixup, arXiv:1901.09321).

@@ -3,7 +3,7 @@
 Miyato, Kataoka, Koyama & Yoshida 2018, table 4 (arXiv:1802.05957): pre-activation blocks of two 3x3 convolutions,
 nearest upsampling, average pooling, sum over the last extent. Conditional: gain and bias of the batch norm for each
 class (de Vries et al. 2017, arXiv:1707.00683) and the projection discriminator (Miyato & Koyama 2018,
-arXiv:1802.05637, eq. 3).
+arXiv:1802.05637).
 """
 
 from math import prod

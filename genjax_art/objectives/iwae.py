@@ -1,6 +1,6 @@
 """The importance weighted autoencoder: a tighter bound from k samples of the posterior.
 
-Burda, Grosse & Salakhutdinov 2016, equation 8 (arXiv:1509.00519). At k = 1 it is the VAE.
+Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519). At k = 1 it is the VAE.
 """
 
 from collections.abc import Mapping

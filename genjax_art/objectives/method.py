@@ -39,7 +39,7 @@ class Method:
 
 
 def draw_latents(key: Key, n: int, latents: int, truncation: float | None = None) -> Float[Array, "n latents"]:
-    """Standard normal latents; with `truncation` t > 0 in [-t, t] (BigGAN, arXiv:1809.11096, section 3.1)."""
+    """Standard normal latents; with `truncation` t > 0 in [-t, t] (BigGAN, arXiv:1809.11096)."""
     if truncation is None:
         return jax.random.normal(key, (n, latents))
     if truncation <= 0:

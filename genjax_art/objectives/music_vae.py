@@ -1,6 +1,6 @@
 """The variational autoencoder of music: an autoregressive decoder over tokens, taught with the piece, run freely.
 
-Minimises -log p(x|z) + w max(KL(q(z|x) || p(z)) - free bits, 0): Roberts et al. 2018, section 2.1 and appendix
+Minimises -log p(x|z) + w max(KL(q(z|x) || p(z)) - free bits, 0): Roberts et al. 2018
 (arXiv:1803.05428), with their warm-up of the KL's weight w. Without free bits such a decoder learns to do without z.
 """
 

@@ -1,7 +1,7 @@
 """The variational autoencoder: one player that minimises -log p(x|z) + beta KL(q(z|x) || p(z)).
 
-Kingma & Welling 2014, equation 10 (arXiv:1312.6114); beta: Higgins et al. 2017; free bits: Kingma et al. 2016,
-equation 15 (arXiv:1606.04934). The case study prints this loss with the wrong sign on the likelihood and a KL that is
+Kingma & Welling 2014 (arXiv:1312.6114); beta: Higgins et al. 2017; free bits: Kingma et al. 2016
+(arXiv:1606.04934). The case study prints this loss with the wrong sign on the likelihood and a KL that is
 not the one between posterior and prior; both are put right in `losses/variational.py`.
 """
 

@@ -1,6 +1,6 @@
 """Grid of 5 x 5 narrow Gaussians, the mode-coverage test of PacGAN: the networks and the method of `ring8`.
 
-Source of the data: Lin et al. 2018, section 4.1 (arXiv:1712.04086). The plane is four times as wide as the ring's, so
+Source of the data: Lin et al. 2018 (arXiv:1712.04086). The plane is four times as wide as the ring's, so
 slopes are a quarter of its and penalties weigh 16 times as much.
 `python -m genjax_art.benchmark modes --only grid25` trains ten seeds at once and counts the modes.
 python train.py grid25

@@ -1,6 +1,6 @@
 """The fully connected VAE 784-400-20 with Bernoulli likelihood.
 
-Source: Kingma & Welling 2014 (arXiv:1312.6114), appendix C.
+Source: Kingma & Welling 2014 (arXiv:1312.6114).
 python train.py mlp-vae
 """
 

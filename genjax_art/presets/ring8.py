@@ -1,6 +1,6 @@
 """Ring of 8 narrow Gaussians, the mode-coverage test of PacGAN: relativistic pairing with R1 and R2 on small networks.
 
-Source of the data: Lin et al. 2018, section 4.1 (arXiv:1712.04086); of the method: Huang et al. 2024
+Source of the data: Lin et al. 2018 (arXiv:1712.04086); of the method: Huang et al. 2024
 (arXiv:2501.05441), learning rate to zero. The modes' standard deviation is a hundredth of the ring's radius: Fourier
 features let the discriminator see that scale, and the signs of its latents let the generator jump between modes instead
 of bridging them.
