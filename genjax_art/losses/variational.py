@@ -104,7 +104,7 @@ def bernoulli(logits: Float[Array, "b *shape"], x01: Float[Array, "b *shape"]) -
     Kingma & Welling 2014, appendix C.1 (arXiv:1312.6114).
     """
     logits, x01 = at_least_float32(logits), at_least_float32(x01)
-    return -_sum_per_example(x01 * jax.nn.softplus(-logits) + (1.0 - x01) * jax.nn.softplus(logits))
+    return _sum_per_example(x01 * logits - jax.nn.softplus(logits))  # one logarithm instead of two
 
 
 def gaussian(

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.models import convolution
-from genjax_art.shards import DEVICE_AXIS, device_axis_size
+from genjax_art.shards import global_mean
 from genjax_art.spec import ArraySpec
 
 Initializer = Callable[..., Array]
@@ -66,23 +67,40 @@ def _add_bias(module: nn.Module, y: Float[Array, "b *space d"]) -> Float[Array, 
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation (arXiv:1502.03167) with statistics of the global batch in every parallel mode."""
+    """Batch normalisation (arXiv:1502.03167) with statistics of the global batch in every parallel mode.
+
+    Equal to `nn.BatchNorm`, with the same parameters. All but x stays a vector of the channels: a reshape on the way
+    lets XLA write the same numbers in two ways, and what two players share is then computed for each of them.
+    """
 
     scale_init: Initializer = nn.initializers.ones
     affine: bool = True  # with learned gain and bias
+    momentum: float = 0.9
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space c"]:
-        axis = None if device_axis_size() is None else DEVICE_AXIS
-        norm = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=0.9,
-            use_bias=self.affine,
-            use_scale=self.affine,
-            scale_init=self.scale_init,
-            axis_name=axis,
-        )
-        return norm(x)
+        shape, places = (x.shape[-1],), tuple(range(x.ndim - 1))
+        average = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        spread = self.variable("batch_stats", "var", jnp.ones, shape)
+        if not train:
+            mean, variance = average.value, spread.value
+        else:
+            wide = x.astype(jnp.float32)
+            mean, square = (global_mean(v, places) for v in (wide, jax.lax.square(wide)))
+            variance = jnp.maximum(square - jax.lax.square(mean), 0.0)
+            if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
+                average.value = self.momentum * average.value + (1 - self.momentum) * mean
+                spread.value = self.momentum * spread.value + (1 - self.momentum) * variance
+        gain = jax.lax.rsqrt(variance + self.epsilon)
+        if self.affine:
+            gain = gain * self.param("scale", self.scale_init, shape)
+
+        def everywhere(vector: Float[Array, " c"]) -> Float[Array, "b *space c"]:
+            return jax.lax.broadcast_in_dim(vector.astype(x.dtype), x.shape, (x.ndim - 1,))
+
+        y = (x - everywhere(mean)) * everywhere(gain)
+        return y + everywhere(self.param("bias", nn.initializers.zeros, shape)) if self.affine else y
 
 
 def one_hot(label: Int[Array, " b"], classes: int) -> Float[Array, "b classes"]:

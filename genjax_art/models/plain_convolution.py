@@ -81,16 +81,14 @@ def input_gradient(y: Float[Array, "b ..."], w: Float[Array, "..."], *, geometry
     w = w.reshape(*g.window, w.shape[-2], g.groups, -1)  # exchange the channels within each group
     w = jnp.moveaxis(w, (-3, -1), (-1, -3)).reshape(*g.window, -1, g.groups * w.shape[-3])
     phases = []
-    for phase in product(*map(range, g.strides)):
+    for phase, spans in _phases(g):
         taps = w[tuple(slice(r, None, s) for r, s in zip(phase, g.strides, strict=True))]
-        covers = zip(taps.shape, _covering(g), y.shape[1:-1], strict=False)
+        covers = zip(taps.shape, spans, y.shape[1:-1], strict=False)
         source, pads = _padding(y, [(m - 1 - first, last - o) for m, (first, last), o in covers])
         if 0 in taps.shape or 0 in source.shape:
-            phases.append(jnp.zeros((y.shape[0], *(b - a for a, b in _covering(g)), w.shape[-1]), y.dtype))
+            phases.append(jnp.zeros((y.shape[0], *(b - a for a, b in spans), w.shape[-1]), y.dtype))
         else:
-            # XLA would fold the reversal into the convolution, which oneDNN then refuses
-            taps = lax.optimization_barrier(_reversed(taps))
-            phases.append(_convolve(source, taps, (1,) * len(g.space), pads, g.groups))
+            phases.append(_convolve(source, _reordered(taps), (1,) * len(g.space), pads, g.groups))
     return _interleave(phases, g)
 
 
@@ -144,6 +142,14 @@ def _reversed(w: Array) -> Array:
     return jnp.flip(w, range(w.ndim - 2))
 
 
+def _reordered(w: Array) -> Array:
+    """As `_reversed`, but put together tap by tap: XLA would fold a reversal into the convolution, which oneDNN then
+    refuses (and a barrier in its way would keep equal convolutions of two players from being computed once)."""
+    for axis in range(w.ndim - 2):
+        w = lax.concatenate([lax.slice_in_dim(w, i, i + 1, axis=axis) for i in reversed(range(w.shape[axis]))], axis)
+    return w
+
+
 def _padding(x: Array, pads: Sequence[tuple[int, int]]) -> tuple[Array, list[tuple[int, int]]]:
     """Crop x where padding is below zero; the rest of the padding."""
     for axis, (low, high) in enumerate(pads, 1):
@@ -161,10 +167,15 @@ def _taps(
         yield lax.slice(x, (0, *tap, 0), (x.shape[0], *stop, x.shape[-1]), (1, *strides, 1)), (*tap, 0)
 
 
-def _covering(g: Geometry) -> list[tuple[int, int]]:
-    """First and last + 1 of the q for which q·s + r − low lies within the space for some phase r."""
-    dims = zip(g.space, g.low, g.strides, strict=True)
-    return [(lo // s, -(-(n + lo) // s)) for n, lo, s in dims]
+def _phases(g: Geometry) -> Iterator[tuple[tuple[int, ...], list[tuple[int, int]]]]:
+    """For x = q·s + i, i < s: the first tap r that reaches it, and first and last + 1 of the outputs with that tap.
+
+    All have the extent of the longest, so that they interleave; what is then beyond x is cropped.
+    """
+    for place in product(*map(range, g.strides)):
+        at = [i + lo for i, lo in zip(place, g.low, strict=True)]
+        spans = [(a // s, a // s - (-n // s)) for a, n, s in zip(at, g.space, g.strides, strict=True)]
+        yield tuple(a % s for a, s in zip(at, g.strides, strict=True)), spans
 
 
 def _interleave(phases: list[Array], g: Geometry) -> Array:
@@ -174,26 +185,22 @@ def _interleave(phases: list[Array], g: Geometry) -> Array:
     pairs = zip(range(1, rank + 1), range(rank + 1, 2 * rank + 1), strict=True)
     x = x.transpose(0, *(axis for pair in pairs for axis in pair), 2 * rank + 1)
     x = x.reshape(batch, *(n * s for n, s in zip(extents, g.strides, strict=True)), channels)
-    for axis, (n, lo, s) in enumerate(zip(g.space, g.low, g.strides, strict=True), 1):
-        x = lax.slice_in_dim(x, lo % s, lo % s + n, axis=axis)
-    return x
+    return x[(slice(None), *map(slice, g.space))]
 
 
 def _product_then_sums(y: Array, w: Array, g: Geometry) -> Array:
     """The input gradient where it has few channels: every y·w[k] in one matrix product, then the sum over m."""
     taps = [-(-k // s) for k, s in zip(g.window, g.strides, strict=True)]
     z = lax.dot_general(y, w, (((y.ndim - 1,), (w.ndim - 1,)), ((), ())))  # [b, *outputs, *window, channels]
-    dims = list(zip(taps, _covering(g), y.shape[1:-1], strict=True))
-    z, pads = _padding(z, [(m - 1 - first, last - o) for m, (first, last), o in dims])
-    z = jnp.pad(z, [(0, 0), *pads] + [(0, 0)] * (len(taps) + 1))
     phases = []
-    for phase in product(*map(range, g.strides)):
-        parts = [jnp.zeros((y.shape[0], *(last - first for _, (first, last), _ in dims), w.shape[-2]), y.dtype)]
+    for phase, spans in _phases(g):
+        parts = [jnp.zeros((y.shape[0], *(last - first for first, last in spans), w.shape[-2]), y.dtype)]
         for shift in product(*map(range, taps)):
             tap = tuple(r + s * m for r, s, m in zip(phase, g.strides, shift, strict=True))
             if all(i < k for i, k in zip(tap, g.window, strict=True)):
-                starts = [m - 1 - i for i, (m, _, _) in zip(shift, dims, strict=True)]
-                spans = [slice(a, a + last - first) for a, (_, (first, last), _) in zip(starts, dims, strict=True)]
-                parts.append(z[(slice(None), *spans, *tap)])
+                part = z[(slice(None),) * (y.ndim - 1) + tap]
+                windows = zip(shift, spans, y.shape[1:-1], strict=True)
+                part, pads = _padding(part, [(i - first, last - i - o) for i, (first, last), o in windows])
+                parts.append(jnp.pad(part, [(0, 0), *pads, (0, 0)]))
         phases.append(reduce(add, parts))
     return _interleave(phases, g)
