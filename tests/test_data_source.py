@@ -290,13 +290,6 @@ def test_what_cannot_be_opened_is_said_in_one_line(arguments: dict, message: str
     assert "\n" not in str(caught.value)
 
 
-def test_a_public_set_that_is_not_prepared_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
-    with pytest.raises(DataError, match=r"cifar10 is not prepared under .*tfds.*\[tensorflow\]") as caught:
-        open_source("cifar10")
-    assert "\n" not in str(caught.value)
-
-
 def test_registered_mnist_is_read_where_it_is_prepared(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(shared_data / "tfds"))
     source = open_source("mnist", split="test[:100]")
