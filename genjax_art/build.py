@@ -211,6 +211,7 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
         "save_every": 1,
         "keep_latest": 1,
         "keep_best": 0,
+        "ema_burn_in": 0,
     }.items():
         if (value := getattr(experiment, field)) < least:
             raise UsageError(f"--{field.replace('_', '-')} must be at least {least}, got {value}")
@@ -229,7 +230,10 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
         config={**to_json(experiment), "spec": dataclasses.asdict(spec)},
         method=method,
         spec=spec,
-        ema={name: half_life(images, experiment.batch_size) for name, images in experiment.ema_half_life.items()},
+        ema={
+            name: half_life(images, experiment.batch_size, experiment.ema_burn_in)
+            for name, images in experiment.ema_half_life.items()
+        },
         batch_size=experiment.batch_size,
         steps=experiment.steps,
         seed=experiment.seed,

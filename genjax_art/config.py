@@ -75,6 +75,8 @@ class Experiment:
     """Members trained at once, for small networks on one device: seed, seed + 1, ..."""
     ema_half_life: dict[str, float] = field(default_factory=dict)
     """Per player: half-life of the moving average of its parameters, in images. Samples use it."""
+    ema_burn_in: float = 0.0
+    """Over how many images the half-lives rise from 0; with 0 they are at most a twentieth of the images seen."""
     log_every: int = 50
     """Steps between two lines of metrics."""
     sample_every: int = 500
@@ -122,12 +124,19 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple) and len(value) == len(args):
         return tuple(_read(a, v, where) for a, v in zip(args, value, strict=True))
     if kind is Any:
-        return tuple(value) if isinstance(value, list) else value
+        return _tuples(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is None and isinstance(kind, type) and type(value) is kind:
         return value
     raise ValueError(f"{where}: {json.dumps(value)} is not a {getattr(kind, '__name__', kind)}")
+
+
+def _tuples(value: Any) -> Any:
+    """`value` with the tuples that JSON wrote as lists, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _read_dataclass(kind: Any, value: Any, where: str) -> Any:

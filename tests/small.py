@@ -34,7 +34,8 @@ PUBLIC = {"mnist": ((28, 28, 1), DIGITS), "fashion_mnist": ((28, 28, 1), DIGITS)
 def shrink(experiment: Experiment, **changes: Any) -> Experiment:
     """`experiment` with small components, a batch of 8 and two steps; `changes` replace its fields."""
     experiment = complete(experiment)
-    lengths = {"batch_size": 8, "steps": 2, "log_every": 1, "sample_every": 2, "save_every": 1}
+    lengths: dict[str, float] = {"batch_size": 8, "steps": 2, "log_every": 1, "sample_every": 2, "save_every": 1}
+    lengths["ema_burn_in"] = min(experiment.ema_burn_in, 16.0)
     small = {"model": _component(experiment.model), "objective": _component(experiment.objective)}
     return dataclasses.replace(experiment, **{**small, **lengths, **changes})
 

@@ -32,7 +32,7 @@ def test_every_field_goes_through_json_and_back():
         data=dataclasses.replace(gan_experiment().data, size=(8, 12), channels=3, folder="f", data_dir="d", split="s"),
         optimizers={"a": Optimizer(0.5, Component("adamw", {"b1": 0.25}), Component("cosine", {"final": 1}), clip=2.0)},
         ema_half_life={"a": 5.5},
-        model=Component("mlp", {"widths": (1, 2), "norm": "batch", "deep": {"r1": 0.5}, "on": True}),
+        model=Component("mlp", {"widths": (1, 2), "norm": "batch", "deep": {"r1": 0.5, "r2": (1.0, 0.5)}, "on": True}),
     )
     assert from_json(json.loads(json.dumps(to_json(experiment)))) == experiment
 
@@ -95,7 +95,7 @@ def test_unknown_names_list_the_known_ones():
     )
     refused(dataclasses.replace(gan_experiment(), objective=Component("diffusion")), "unknown objective .*known: .*gan")
     refused(gan_experiment(depth=3), "unknown option of model dcgan 'depth'; known: conditional, .*width")
-    refused(gan_experiment(generator_norm="layer"), "unknown generator_norm of model dcgan 'layer'; known: batch, none")
+    refused(gan_experiment(generator_norm="layer"), "unknown generator_norm of model dcgan 'layer'; known: batch, cond")
     refused(gan_experiment("softplus"), "unknown adversarial loss 'softplus'; known: hinge, .*non_saturating")
     refused(vae_experiment(likelihood="poisson"), "unknown likelihood 'poisson'; known: bernoulli, .*gaussian")
 
@@ -125,7 +125,7 @@ def test_parts_that_do_not_fit_together_are_refused():
     ("field", "value"),
     [
         *((field, 0) for field in ("steps", "batch_size", "log_every", "save_every", "keep_latest")),
-        *((field, -1) for field in ("seed", "sample_every", "keep_best")),
+        *((field, -1) for field in ("seed", "sample_every", "keep_best", "ema_burn_in")),
         ("seed", 2**31),
     ],
 )

@@ -29,6 +29,8 @@ def cosine(t, steps, final=0.0):
 @pytest.mark.parametrize(
     ("name", "options", "expected"),  # step -> learning rate
     [
+        ("burn_in", {"over": 40}, {0: PEAK, 10: cosine(10, 40, 0.25), 40: PEAK / 4, 100: PEAK / 4, 10**9: PEAK / 4}),
+        ("burn_in", {"over": 40, "final": 2.0, "warmup_steps": 20}, {10: PEAK / 2, 20: PEAK, 60: 2 * PEAK}),
         ("constant", {}, {0: PEAK, 50: PEAK, 100: PEAK}),
         ("constant", {"warmup_steps": 10}, {0: 0, 5: PEAK / 2, 10: PEAK, 100: PEAK}),
         ("cosine", {}, {0: PEAK, 25: cosine(25, 100), 50: PEAK / 2, 100: 0}),
@@ -46,7 +48,7 @@ def test_learning_rates(name, options, expected):
 
 
 def test_every_schedule_is_tested_and_warms_up():
-    assert set(SCHEDULES) == {"constant", "cosine", "linear"}, "add the new one above"
+    assert set(SCHEDULES) == {"burn_in", "constant", "cosine", "linear"}, "add the new one above"
     for name in SCHEDULES:
         assert rate(name, 4, warmup_steps=8) == pytest.approx(PEAK / 2)
 
@@ -68,6 +70,7 @@ G = np.array([0.5, -4.0], np.float32)
     ("name", "options", "expected"),  # the first two updates of a constant gradient G at the parameters (1, -2)
     [
         ("adam", {}, [-PEAK * np.sign(G)] * 2),
+        ("adam_burn_in", {}, [-PEAK * np.sign(G)] * 2),
         ("adamw", {"weight_decay": 0.5}, [-PEAK * (np.sign(G) + 0.5 * np.array([1.0, -2.0]))] * 2),
         ("rmsprop", {"decay": 0.75}, [-PEAK * np.sign(G) / np.sqrt(0.25), -PEAK * np.sign(G) / np.sqrt(0.4375)]),
         ("sgd", {"momentum": 0.5}, [-PEAK * G, -PEAK * 1.5 * G]),
@@ -78,7 +81,7 @@ def test_optimizers_take_the_steps_of_their_definitions(name, options, expected)
 
 
 def test_every_optimizer_is_tested():
-    assert set(OPTIMIZERS) == {"adam", "adamw", "rmsprop", "sgd"}, "add the new one above"
+    assert set(OPTIMIZERS) == {"adam", "adam_burn_in", "adamw", "rmsprop", "sgd"}, "add the new one above"
 
 
 def test_adam_takes_its_moments_from_the_options():
@@ -87,6 +90,23 @@ def test_adam_takes_its_moments_from_the_options():
     _, second = first_updates(OPTIMIZERS["adam"](PEAK, b1=0.0, b2=0.5), [[g1, g1], [g2, g2]])
     v = (0.25 * g1**2 + 0.5 * g2**2) / 0.75
     np.testing.assert_allclose(second, [-PEAK * g2 / math.sqrt(v)] * 2, rtol=1e-5)
+
+
+def test_adam_burn_in_takes_its_b2_from_the_update():
+    """From 0.5 to 0.9 over 2 updates: b2 is 0.5, then 0.7. v = b2 v + (1 - b2) g^2, over 1 - b2^n."""
+    gradients, v, expected = [2.0, 1.0, 3.0], 0.0, []
+    for n, (g, b2) in enumerate(zip(gradients, (0.5, 0.7, 0.9), strict=True), 1):
+        v = b2 * v + (1 - b2) * g**2
+        expected.append(-PEAK * g / math.sqrt(v / (1 - b2**n)))
+    adam = OPTIMIZERS["adam_burn_in"](PEAK, b1=0.0, b2=0.5, final_b2=0.9, over=2)
+    found = first_updates(adam, [[np.float32(g)] * 2 for g in gradients])
+    np.testing.assert_allclose([update[0] for update in found], expected, rtol=1e-5)
+
+
+def test_adam_burn_in_follows_its_learning_rate():
+    adam = OPTIMIZERS["adam_burn_in"](SCHEDULES["linear"](PEAK, 2), b2=0.9, final_b2=0.9)
+    found = first_updates(adam, [G, G, G])
+    np.testing.assert_allclose(found, [-PEAK * np.sign(G), -PEAK / 2 * np.sign(G), 0 * G], atol=1e-6)
 
 
 def test_gradients_are_clipped_by_their_global_norm():
@@ -107,9 +127,9 @@ def test_a_config_becomes_a_clipped_scheduled_transform():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(UsageError, match="unknown optimizer 'lion'; known: adam, adamw, rmsprop, sgd"):
+    with pytest.raises(UsageError, match="unknown optimizer 'lion'; known: adam, adam_burn_in, adamw, rmsprop, sgd"):
         build_transform(Optimizer(0.1, Component("lion")), 10)
-    with pytest.raises(UsageError, match="unknown schedule 'step'; known: constant, cosine, linear"):
+    with pytest.raises(UsageError, match="unknown schedule 'step'; known: burn_in, constant, cosine, linear"):
         build_transform(Optimizer(0.1, Component("adam"), Component("step")), 10)
 
 
@@ -126,3 +146,11 @@ def test_an_average_forgets_its_start_at_once():
     decay = half_life(1e6, 32)
     for n in (1, 2, 10, 100):
         assert float(decay(jnp.int32(n - 1))) == pytest.approx(2 ** (-20 / n), rel=1e-5)
+
+
+def test_a_half_life_burns_in_from_nothing():
+    """After a quarter, half and all of 6400 images it is 15 %, 50 % and all of what it will be; R3GAN's way."""
+    decay = half_life(1e5, 32, burn_in_images=6400.0)
+    for step, share in ((50, (1 - math.cos(math.pi / 4)) / 2), (100, 0.5), (200, 1.0), (10_000, 1.0)):
+        assert float(decay(jnp.int32(step))) == pytest.approx(2 ** (-32 / (share * 1e5)), rel=1e-5)
+    assert float(decay(jnp.int32(0))) == 0.0  # at first the average is the parameters themselves
