@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from small import small_networks
 
-from genjax_art.models.norms import ConditionalBatchNorm, spectral
+from genjax_art.errors import UsageError
+from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
+from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
 
 KEY = jax.random.key(0)
@@ -98,3 +100,40 @@ def test_dcgan_with_conditional_batch_norm_makes_each_class_by_its_gains(kind):
     plain = dataclasses.replace(generator, classes=0)
     stats = plain.init(KEY, z, None)["batch_stats"]
     assert all("BatchNorm_0" in path for path in paths(stats))
+
+
+@pytest.mark.parametrize("shape", [(8, 3), (8, 4, 2), (8, 2, 3, 2), (8, 2, 2, 3, 1)])
+def test_minibatch_deviation_is_the_mean_deviation_of_each_group(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    x[4:] = x[4]  # the second group is all alike
+    layer = MinibatchDeviation(4)
+    y = np.asarray(layer.apply({}, jnp.asarray(x)))
+    np.testing.assert_array_equal(y[..., :-1], x)
+    np.testing.assert_allclose(y[:4, ..., -1], np.mean(np.std(np.float64(x[:4]), axis=0)), rtol=1e-4)
+    np.testing.assert_allclose(y[4:, ..., -1], 1e-4, rtol=1e-3)  # the root of the epsilon: its slope is finite
+    slope = jax.grad(lambda x: jnp.sum(layer.apply({}, x)[..., -1]))(jnp.asarray(x))
+    assert np.isfinite(slope).all() and np.abs(slope[:4]).max() > 0.01
+    far = layer.apply({}, jnp.asarray(1e4 * x))
+    np.testing.assert_allclose(far[:4, ..., -1], 1e4 * y[:4, ..., -1], rtol=1e-4)
+
+
+def test_minibatch_deviation_is_the_same_on_eight_devices():
+    x = jax.random.normal(KEY, (32, 5, 2))
+    layer = MinibatchDeviation(4)
+    found = jax.pmap(lambda x: layer.apply({}, x), DEVICE_AXIS)(x.reshape(8, 4, 5, 2))
+    np.testing.assert_allclose(found.reshape(32, 5, 3), layer.apply({}, x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+def test_a_discriminator_with_minibatch_deviation_sees_that_examples_are_alike(model):
+    """Its logit for an example depends on the rest of its group, and on nothing beyond it."""
+    spec = SPECS["image"]
+    network = small_networks(model, spec, minibatch_deviation=4)["discriminator"]
+    x = jax.random.normal(KEY, (8, *spec.shape))
+    variables = network.init(KEY, x)
+    apply = jax.jit(lambda x: network.apply(variables, x)["logits"])
+    varied, alike = apply(x), apply(x.at[1:4].set(x[0]))
+    assert abs(float(varied[0] - alike[0])) > 1e-4
+    np.testing.assert_array_equal(varied[4:], alike[4:])
+    with pytest.raises(UsageError, match="groups of 4 needs a multiple of that on each device"):
+        network.apply(variables, x[:6])

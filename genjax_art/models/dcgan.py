@@ -27,7 +27,7 @@ from genjax_art.models.layers import (
     one_hot,
     pyramid,
 )
-from genjax_art.models.norms import ConditionalBatchNorm, spectral
+from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
 from genjax_art.spec import ArraySpec
 
 GeneratorNorm = Literal["none", "batch", "conditional_batch"]
@@ -77,6 +77,7 @@ class Discriminator(nn.Module):
     growth: int
     kernel: int
     norm: DiscriminatorNorm
+    deviation: int  # group of the minibatch deviation; 0: none
     classes: int
     styles: int  # outputs of the style head; 0: none
 
@@ -84,8 +85,10 @@ class Discriminator(nn.Module):
     def __call__(
         self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
     ) -> dict[str, Float[Array, "..."]]:
-        h = x
-        for level, stride in enumerate(pyramid(x.shape[1:-1], above=4)):
+        h, strides = x, pyramid(x.shape[1:-1], above=4)
+        for level, stride in enumerate(strides):
+            if self.deviation and level == len(strides) - 1:
+                h = MinibatchDeviation(self.deviation)(h)
             normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434, section 3
             conv = Conv(self.width * self.growth**level, self.kernel, stride, bias=not normed, kernel_init=glorot)
             h = self.call(conv, h, train)
@@ -118,6 +121,7 @@ def build(
     kernel: int = 5,
     generator_norm: GeneratorNorm = "none",
     discriminator_norm: DiscriminatorNorm = "none",
+    minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
@@ -127,10 +131,12 @@ def build(
     norm (arXiv:1707.00683), the discriminator by projection.
     Norms of the discriminator: "batch" makes examples depend on one another, so it takes no gradient penalties;
     "spectral" divides every weight but the style head's by its largest singular value (arXiv:1802.05957).
+    `minibatch_deviation`: before its last convolution the discriminator sees how much the examples of a group of that
+    size differ (arXiv:1710.10196, 4 there); 0 leaves it out.
     `style_head`: the discriminator also gives logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
         "generator": Generator(spec, latents, width, growth, kernel, generator_norm, classes),
-        "discriminator": Discriminator(width, growth, kernel, discriminator_norm, classes, styles),
+        "discriminator": Discriminator(width, growth, kernel, discriminator_norm, minibatch_deviation, classes, styles),
     }

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import into_range, one_hot
+from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.spec import ArraySpec
 
 
@@ -38,6 +39,7 @@ class Discriminator(nn.Module):
     width: int
     layers: int
     octaves: int  # of Fourier features
+    deviation: int  # group of the minibatch deviation; 0: none
     classes: int
     styles: int  # outputs of the style head; 0: none
 
@@ -49,7 +51,9 @@ class Discriminator(nn.Module):
         h = fourier_features(x.reshape(x.shape[0], -1), self.spec, self.octaves)
         if label is not None:
             h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
-        for _ in range(self.layers):
+        for layer in range(self.layers):
+            if self.deviation and layer == self.layers - 1:
+                h = MinibatchDeviation(self.deviation)(h)
             h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
         out = {"logits": nn.Dense(1)(h)[:, 0], "features": h}
         return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
@@ -76,6 +80,7 @@ def build(
     layers: int = 2,
     octaves: int = 0,
     signs: bool = False,
+    minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
@@ -84,10 +89,12 @@ def build(
     `octaves`: the discriminator sees its input as Fourier features of that many frequencies, too.
     `signs`: the generator sees the signs of its latents, too, and so can jump from mode to mode: a continuous one has
     to draw bridges (disconnected manifolds: Khayatkhoei et al. 2018, arXiv:1806.00880).
+    `minibatch_deviation`: before its last hidden layer the discriminator sees how much the examples of a group of that
+    size differ (arXiv:1710.10196, 4 there); 0 leaves it out.
     `style_head`: the discriminator also gives logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
         "generator": Generator(spec, latents, width, layers, signs, classes),
-        "discriminator": Discriminator(spec, width, layers, octaves, classes, styles),
+        "discriminator": Discriminator(spec, width, layers, octaves, minibatch_deviation, classes, styles),
     }

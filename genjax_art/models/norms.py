@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from genjax_art.errors import UsageError
 from genjax_art.models.layers import BatchNorm
 from genjax_art.spec import Key
 
@@ -17,7 +18,7 @@ SPECTRAL = "spectral"
 def spectral(layer: nn.Module, x: Array, train: bool) -> Any:
     """`layer(x)` with weights over their largest singular value, by one power iteration in each training call.
 
-    Miyato et al. 2018, algorithm 1 (arXiv:1802.05957). Convolutions count as matrices of one column a filter. The
+    Miyato et al. 2018 (arXiv:1802.05957). Convolutions count as matrices of one column a filter. The
     iterated vectors are in the collection `SPECTRAL`.
     """
     return nn.SpectralNorm(layer, collection_name=SPECTRAL)(x, update_stats=train)
@@ -48,3 +49,30 @@ class ConditionalBatchNorm(nn.Module):
             for name, init in tables.items()
         )
         return y * gain + bias
+
+
+class MinibatchDeviation(nn.Module):
+    """One channel more, in which a discriminator sees how much the examples of a group differ from one another.
+
+    It is the standard deviation over the group of each feature at each place, averaged over features and places, and
+    the same number everywhere: Karras et al. 2018, section 3 (arXiv:1710.10196), where the group is the minibatch, in
+    the authors' code 4 of it. Here it is `group` successive examples: a group then lies among the reals or among the
+    fakes of a stacked batch and on one device, so that all parallel modes see the same groups. A slope penalty through
+    it counts what an example does to the logits of its group, too.
+
+    Raises:
+      UsageError: the rows (of one device) are not a multiple of the group.
+    """
+
+    group: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space d"]:
+        group = len(x) if self.is_initializing() else self.group
+        if len(x) % group:
+            raise UsageError(f"minibatch deviation in groups of {group} needs a multiple of that on each device")
+        groups = x.astype(jnp.float32).reshape(-1, group, *x.shape[1:])
+        deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8)
+        mean = jnp.repeat(jnp.mean(deviation, axis=tuple(range(1, x.ndim))), group)
+        channel = jnp.broadcast_to(mean.reshape(-1, *(1,) * (x.ndim - 1)), (*x.shape[:-1], 1))
+        return jnp.concatenate([x, channel.astype(x.dtype)], -1)
