@@ -26,7 +26,20 @@ from genjax_art.training import run
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
-GAN = gan_experiment(generator_norm="batch", discriminator_norm="batch", conditional=True)
+GAN = dataclasses.replace(
+    gan_experiment(generator_norm="batch", discriminator_norm="batch", conditional=True),
+    # what is carried from step to step besides statistics: averages of logits, an adapted probability, a count
+    objective=Component(
+        "gan",
+        {
+            "penalties": {"lecam": 0.3},
+            "augmentations": ("translation",),
+            "augmentation_policy": "adaptive",
+            "top_k": (1.0, 0.5),
+            "burn_in": 5,
+        },
+    ),
+)
 COSINE = Optimizer(1e-3, Component("adamw"), Component("cosine", {"warmup_steps": 2}), clip=1.0)
 VAE = dataclasses.replace(vae_experiment(likelihood="gaussian"), optimizers={"vae": COSINE})
 

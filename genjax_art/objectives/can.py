@@ -11,6 +11,7 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from genjax_art.errors import RunError, UsageError
 from genjax_art.losses.creative import (
@@ -20,8 +21,10 @@ from genjax_art.losses.creative import (
     style_ambiguity,
 )
 from genjax_art.objectives import gan
+from genjax_art.objectives.game import NO_PENALTIES, Rules, Value
 from genjax_art.objectives.method import Method
-from genjax_art.spec import ArraySpec, Batch
+from genjax_art.objectives.rounds import Round
+from genjax_art.spec import ArraySpec
 
 AMBIGUITY = {"softmax": style_ambiguity, "binary": binary_style_ambiguity}
 
@@ -35,7 +38,7 @@ def build(
     form: Literal["softmax", "binary"] = "softmax",
     style_weight: float = 1.0,
     loss: str = "non_saturating",
-    penalties: Mapping[str, float] = gan.NO_PENALTIES,
+    penalties: Mapping[str, Value] = NO_PENALTIES,
     augmentations: tuple[str, ...] = (),
     discriminator_repeats: int = 1,
     shared_latents: bool = True,
@@ -64,32 +67,28 @@ def build(
     if not getattr(networks[gan.D], "styles", 0):
         raise UsageError("objective can needs a discriminator that tells styles: use --model.style-head")
 
-    def discriminator_term(real: gan.Outputs, fake: gan.Outputs, batch: Batch) -> gan.Term:
-        del fake  # the head learns from real art only
-        style, label = real["style"], batch["label"]
+    def discriminator_term(round: Round) -> tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]:
+        assert round.of_real is not None
+        style, label = round.of_real["style"], round.batch["label"]  # the head learns from real art only
         right = (jnp.argmax(style, -1) == label).astype(jnp.float32)
         return style_weight * label_cross_entropy(style, label), {
             "style_accuracy": jnp.mean(right),
             "style_entropy": jnp.mean(normalised_style_entropy(style)),
         }
 
-    def generator_term(fake: gan.Outputs, batch: Batch) -> gan.Term:
-        del batch
-        values = AMBIGUITY[form](fake["style"])
+    def generator_term(round: Round) -> tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]:
+        style = round.of_fake["style"]
+        values = AMBIGUITY[form](style)
         return ambiguity * values, {
             "style_ambiguity": jnp.mean(values),
-            "style_entropy": jnp.mean(normalised_style_entropy(fake["style"])),
+            "style_entropy": jnp.mean(normalised_style_entropy(style)),
         }
 
-    return gan.play(
-        networks,
-        spec,
-        transforms,
-        loss,
-        penalties,
-        augmentations,
-        discriminator_repeats,
-        shared_latents,
-        discriminator_term,
-        generator_term,
+    rules = Rules(
+        loss=loss,
+        penalties=penalties,
+        augmentations=augmentations,
+        discriminator_repeats=discriminator_repeats,
+        shared_latents=shared_latents,
     )
+    return gan.play(networks, spec, transforms, rules, (discriminator_term,), (generator_term,))
