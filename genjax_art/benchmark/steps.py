@@ -28,6 +28,7 @@ from genjax_art.train.step import make_step
 from genjax_art.training import initial_state
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+PAUSE = 0.5  # seconds before a side's turn: the other's idle threads spin for a while and would take its cores
 
 
 def rows() -> dict[str, tuple[Experiment, tuple[int, ...]]]:
@@ -64,7 +65,7 @@ class Command:
     rounds: int = 7
     """Rounds of each side in turn; a row's figure is the median of the rounds' medians."""
     steps: int = 5
-    """Steps in a round."""
+    """Steps in a round, after one that is not counted."""
     torch_python: str = sys.executable
     """The interpreter that has PyTorch, where it is another one."""
     onednn: bool = True
@@ -90,14 +91,14 @@ class Ours:
         self.run(2)
 
     def run(self, steps: int) -> list[float]:
-        """Milliseconds of each of `steps` steps."""
+        """Milliseconds of each of `steps` steps, after one more."""
         times = []
-        for _ in range(steps):
+        for _ in range(1 + steps):
             start = time.perf_counter()
             self._state, metrics = self._compiled.step(self._state, self._compiled.put_batch({"x": self._x}))
             jax.device_get(metrics)
             times.append(1e3 * (time.perf_counter() - start))
-        return times
+        return times[1:]
 
 
 class Peer:
@@ -164,6 +165,7 @@ def time_row(name: str, command: Command) -> dict[str, Any]:
     medians: dict[str, list[float]] = {"ours": []} | {mode: [] for mode in (peer.modes if peer else [])}
     for _ in range(command.rounds):
         for side, values in medians.items():
+            time.sleep(PAUSE)
             times = ours.run(command.steps) if side == "ours" or peer is None else peer.run(side, command.steps)
             values.append(float(np.median(times)))
     row: dict[str, Any] = {"name": name, "ours_ms": round(float(np.median(medians["ours"])), 2)}

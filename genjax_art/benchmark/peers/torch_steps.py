@@ -171,12 +171,12 @@ def main() -> None:
         ask = json.loads(line)
         step, x = steps[ask["mode"]]
         times = []
-        for _ in range(ask["steps"]):
+        for _ in range(1 + ask["steps"]):
             start = time.perf_counter()
             metrics = step(x)
             [value.item() for value in metrics.values()]
             times.append(1e3 * (time.perf_counter() - start))
-        print(json.dumps({"ms": times}), flush=True)
+        print(json.dumps({"ms": times[1:]}), flush=True)
 
 
 if __name__ == "__main__":
