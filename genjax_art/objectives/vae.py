@@ -12,14 +12,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from genjax_art.errors import unknown
-from genjax_art.losses.variational import LIKELIHOODS, elbo_parts, free_bits, kl_per_dimension
+from genjax_art.losses.variational import elbo_parts, free_bits, kl_per_dimension
+from genjax_art.objectives.autoencoder import VAE, make_autoencoder
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Params
-from genjax_art.train.step import Player, fold
-
-VAE = "vae"
+from genjax_art.train.step import fold
 
 
 def build(
@@ -31,11 +29,10 @@ def build(
     beta: float = 1.0,
     minimum_kl: float = 0.0,
 ) -> Method:
-    """The player `vae`, with the parameters `encoder`, `decoder` and, for likelihoods with a scale, `log_scale`.
+    """The player `vae`, with parameters and networks as in `objectives/autoencoder.py`.
 
     Args:
-      networks: `encoder`(x, label, train) -> mu, logvar; `decoder`(z, label, train) -> raw outputs, with fields
-        `latents` and `classes` (0: unconditional).
+      networks: `encoder` and `decoder`.
       likelihood: a name in `LIKELIHOODS`, which reads the decoder's outputs.
       beta: weight of the KL.
       minimum_kl: free bits, in nats per latent number.
@@ -45,21 +42,14 @@ def build(
     Raises:
       UsageError: an unknown likelihood.
     """
-    if likelihood not in LIKELIHOODS:
-        raise unknown("likelihood", likelihood, LIKELIHOODS)
-    p_x = LIKELIHOODS[likelihood]
-    encoder, decoder = networks["encoder"], networks["decoder"]
-    classes = decoder.classes
+    model = make_autoencoder(networks, spec, likelihood)
 
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         del others
-        x, label = batch["x"], batch["label"] if classes else None
-        posterior: Any = encoder.apply({"params": own["encoder"]}, x, label, train=True)
-        mu, logvar = posterior
+        x, label = batch["x"], batch.get("label")
+        mu, logvar = model.posterior(own, x, label, train=True)
         z = mu + jnp.exp(0.5 * logvar) * global_normal(fold(key, "posterior"), mu.shape)
-        outputs: Any = decoder.apply({"params": own["decoder"]}, z, label, train=True)
-        log_scale = own.get("log_scale", jnp.zeros(()))
-        parts = elbo_parts(p_x.log_prob(outputs, x, log_scale, spec.low, spec.high), mu, logvar)
+        parts = elbo_parts(model.log_likelihood(own, z, x, label), mu, logvar)
         paid = parts.kl if minimum_kl == 0 else free_bits(kl_per_dimension(mu, logvar), minimum_kl)
         metrics = {
             "elbo": jnp.mean(parts.elbo),
@@ -68,30 +58,4 @@ def build(
         }
         return jnp.mean(parts.reconstruction + beta * paid), (metrics, extras)
 
-    def init(key: Key) -> tuple[dict[str, Params], dict[str, Any]]:
-        label = jnp.zeros((2,), jnp.int32) if classes else None
-        params = {
-            "encoder": encoder.init(fold(key, "encoder"), jnp.zeros((2, *spec.shape)), label)["params"],
-            "decoder": decoder.init(fold(key, "decoder"), jnp.zeros((2, decoder.latents)), label)["params"],
-        }
-        if p_x.has_scale:
-            params["log_scale"] = jnp.zeros(())
-        return {VAE: params}, {VAE: {}}
-
-    def generate(params: Params, extras: Any, z: Any, label: Any) -> Any:
-        del extras
-        outputs: Any = decoder.apply({"params": params["decoder"]}, z, label if classes else None, train=False)
-        return p_x.mean(outputs, spec.low, spec.high)
-
-    def encode(params: Params, x: Any, label: Any) -> Any:
-        return encoder.apply({"params": params["encoder"]}, x, label if classes else None, train=False)
-
-    return Method(
-        players=(Player(VAE, loss, transforms[VAE]),),
-        init=init,
-        generate=generate,
-        sampled=VAE,
-        latents=decoder.latents,
-        classes=spec.classes if classes else (),
-        encode=encode,
-    )
+    return model.method(loss, transforms[VAE])

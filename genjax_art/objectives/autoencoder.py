@@ -1,0 +1,87 @@
+"""What the autoencoders of `vae.py` and `iwae.py` share: q(z|x), p(x|z), first parameters, sampling."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from genjax_art.errors import unknown
+from genjax_art.losses.variational import LIKELIHOODS, Likelihood
+from genjax_art.objectives.method import Method
+from genjax_art.spec import ArraySpec, Key, Params
+from genjax_art.train.step import Loss, Player, fold
+
+VAE = "vae"
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """The parameters are `encoder`, `decoder` and, for likelihoods with a scale, `log_scale`.
+
+    Labels are looked at where the networks are conditional.
+    """
+
+    encoder: Any  # (x, label, train) -> mu, logvar
+    decoder: Any  # (z, label, train) -> raw outputs, with fields `latents` and `classes` (0: unconditional)
+    p_x: Likelihood  # which reads the decoder's outputs
+    spec: ArraySpec
+
+    def posterior(
+        self, params: Params, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None, *, train: bool
+    ) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
+        """mu and logvar of q(z|x)."""
+        return self.encoder.apply({"params": params["encoder"]}, x, self._seen(label), train=train)
+
+    def log_likelihood(
+        self, params: Params, z: Float[Array, "b z"], x: Float[Array, "b *shape"], label: Int[Array, " b"] | None
+    ) -> Float[Array, " b"]:
+        """log p(x|z) in training, nats."""
+        outputs = self.decoder.apply({"params": params["decoder"]}, z, self._seen(label), train=True)
+        log_scale = params.get("log_scale", jnp.zeros(()))
+        return self.p_x.log_prob(outputs, x, log_scale, self.spec.low, self.spec.high)
+
+    def method(self, loss: Loss, transform: optax.GradientTransformation) -> Method:
+        """The method of one player `vae` that minimises `loss`."""
+        return Method(
+            players=(Player(VAE, loss, transform),),
+            init=self._init,
+            generate=self._generate,
+            sampled=VAE,
+            latents=self.decoder.latents,
+            classes=self.spec.classes if self.decoder.classes else (),
+            encode=lambda params, x, label: self.posterior(params, x, label, train=False),
+        )
+
+    def _init(self, key: Key) -> tuple[dict[str, Params], dict[str, Any]]:
+        x, z = jnp.zeros((2, *self.spec.shape)), jnp.zeros((2, self.decoder.latents))
+        label = self._seen(jnp.zeros((2,), jnp.int32))
+        params = {
+            "encoder": self.encoder.init(fold(key, "encoder"), x, label)["params"],
+            "decoder": self.decoder.init(fold(key, "decoder"), z, label)["params"],
+        }
+        if self.p_x.has_scale:
+            params["log_scale"] = jnp.zeros(())
+        return {VAE: params}, {VAE: {}}
+
+    def _generate(self, params: Params, extras: Any, z: Array, label: Array | None) -> Array:
+        del extras
+        outputs = self.decoder.apply({"params": params["decoder"]}, z, self._seen(label), train=False)
+        return self.p_x.mean(outputs, self.spec.low, self.spec.high)
+
+    def _seen(self, label: Array | None) -> Array | None:
+        return label if self.decoder.classes else None
+
+
+def make_autoencoder(networks: Mapping[str, nn.Module], spec: ArraySpec, likelihood: str) -> Autoencoder:
+    """The autoencoder of the networks `encoder` and `decoder` with a likelihood of `LIKELIHOODS`.
+
+    Raises:
+      UsageError: an unknown likelihood.
+    """
+    if likelihood not in LIKELIHOODS:
+        raise unknown("likelihood", likelihood, LIKELIHOODS)
+    return Autoencoder(networks["encoder"], networks["decoder"], LIKELIHOODS[likelihood], spec)
