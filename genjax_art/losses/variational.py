@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax_art.losses.precision import at_least_float32
+from genjax_art.losses.precision import at_least_float32, softplus, sum_per_example
 from genjax_art.shards import global_mean
 
 # Above this log-variance (sigma = e^25) the exponential goes on along its tangent: finite, and still steep.
@@ -38,7 +38,7 @@ def kl_per_dimension(mu: Float[Array, "b *latent"], logvar: Float[Array, "b *lat
 
 def kl_standard_normal(mu: Float[Array, "b *latent"], logvar: Float[Array, "b *latent"]) -> Float[Array, "b"]:
     """KL(N(mu, diag e^logvar) || N(0, 1)), nats, summed over all latent axes.  Source as above."""
-    return _sum_per_example(kl_per_dimension(mu, logvar))
+    return sum_per_example(kl_per_dimension(mu, logvar))
 
 
 def free_bits(kl: Float[Array, "b *latent"], minimum: float) -> Float[Array, "b"]:
@@ -50,7 +50,7 @@ def free_bits(kl: Float[Array, "b *latent"], minimum: float) -> Float[Array, "b"
     """
     kl = at_least_float32(kl)
     paid = global_mean(kl, axis=0)[None] > minimum
-    return _sum_per_example(jnp.where(paid, kl, minimum))
+    return sum_per_example(jnp.where(paid, kl, minimum))
 
 
 class ElboParts(NamedTuple):
@@ -104,7 +104,7 @@ def bernoulli(logits: Float[Array, "b *shape"], x01: Float[Array, "b *shape"]) -
     Kingma & Welling 2014, appendix C.1 (arXiv:1312.6114).
     """
     logits, x01 = at_least_float32(logits), at_least_float32(x01)
-    return _sum_per_example(x01 * logits - jax.nn.softplus(logits))  # one logarithm instead of two
+    return sum_per_example(x01 * logits - softplus(logits))  # one logarithm instead of two
 
 
 def gaussian(
@@ -120,7 +120,7 @@ def gaussian(
     mean, x = at_least_float32(mean), at_least_float32(x)
     log_scale = _bounded(log_scale)
     square = ((x - mean) * jnp.exp(-log_scale)) ** 2
-    return -_sum_per_example(0.5 * square + log_scale + 0.5 * math.log(2.0 * math.pi))
+    return -sum_per_example(0.5 * square + log_scale + 0.5 * math.log(2.0 * math.pi))
 
 
 def discretized_logistic(
@@ -145,7 +145,7 @@ def discretized_logistic(
     log_above = jax.nn.log_sigmoid((mean - x + 0.5 * width) * inverse_scale)  # log P(value > lower edge)
     log_inside = log_below + log_above + jnp.log(-jnp.expm1(-width * inverse_scale))
     first, last = x < low + 0.5 * width, x > high - 0.5 * width
-    return _sum_per_example(jnp.where(first, log_below, jnp.where(last, log_above, log_inside)))
+    return sum_per_example(jnp.where(first, log_below, jnp.where(last, log_above, log_inside)))
 
 
 @dataclass(frozen=True)
@@ -213,10 +213,6 @@ LIKELIHOODS: Mapping[str, Likelihood] = {
     "gaussian": Likelihood(_gaussian_log_prob, _location_mean, has_scale=True, is_mass=False),
     "discretized_logistic": Likelihood(_discretized_logistic_log_prob, _location_mean, has_scale=True, is_mass=True),
 }
-
-
-def _sum_per_example(x: Float[Array, "b *shape"]) -> Float[Array, "b"]:
-    return jnp.sum(x, axis=tuple(range(1, x.ndim)))
 
 
 def _bounded(log_scale: Float[Array, "..."]) -> Float[Array, "..."]:

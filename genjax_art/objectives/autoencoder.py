@@ -1,10 +1,12 @@
 """What the autoencoders of `vae.py` and `iwae.py` share: q(z|x), p(x|z), first parameters, sampling."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
@@ -41,6 +43,19 @@ class Autoencoder:
     ) -> Float[Array, " b"]:
         """log p(x|z) in training, nats."""
         outputs = self.decoder.apply({"params": params["decoder"]}, z, self._seen(label), train=True)
+        return self._log_prob(params, outputs, x)
+
+    def log_likelihoods(
+        self, params: Params, z: Float[Array, "b k z"], x: Float[Array, "b *shape"], label: Int[Array, " b"] | None
+    ) -> Float[Array, "b k"]:
+        """As `log_likelihood`, of k latents for each x, which is not repeated for them."""
+        b, k = z.shape[:2]
+        label = None if label is None else jnp.repeat(label, k)
+        outputs = self.decoder.apply({"params": params["decoder"]}, z.reshape(b * k, -1), self._seen(label), train=True)
+        of_one = functools.partial(self._log_prob, params, x=x)
+        return jax.vmap(of_one, in_axes=1, out_axes=1)(outputs.reshape(b, k, *outputs.shape[1:]))
+
+    def _log_prob(self, params: Params, outputs: Array, x: Float[Array, "b *shape"]) -> Float[Array, " b"]:
         log_scale = params.get("log_scale", jnp.zeros(()))
         return self.p_x.log_prob(outputs, x, log_scale, self.spec.low, self.spec.high)
 

@@ -43,11 +43,10 @@ def build(
         # drawn batch first, so that every device gets its own examples' noise
         noise = global_draw(jax.random.normal, fold(key, "posterior"), (b, samples, mu.shape[-1]))
         z = mu[:, None] + jnp.exp(0.5 * logvar)[:, None] * noise
-        repeated = None if label is None else jnp.repeat(label, samples)
-        log_x = model.log_likelihood(own, z.reshape(b * samples, -1), jnp.repeat(x, samples, 0), repeated)
+        log_x = model.log_likelihoods(own, z, x, label)
         # log p(z) - log q(z|x): the constants cancel, and (z - mu) / sigma is the noise
         log_z = 0.5 * jnp.sum(noise**2 - z**2 + logvar[:, None], -1)
-        bound = importance_weighted_bound((log_x.reshape(b, samples) + log_z).T)
+        bound = importance_weighted_bound((log_x + log_z).T)
         return -jnp.mean(bound), ({"bound": jnp.mean(bound)}, extras)
 
     return model.method(loss, transforms[VAE])
