@@ -4,7 +4,7 @@ A VAE minimises the negative evidence lower bound  -log p(x|z) + KL(q(z|x) || p(
 package grew out of prints it with a plus sign before the log-likelihood, and with a KL that is not the one
 between the approximate posterior and the prior; `elbo_parts` has both put right.
 
-Kingma & Welling 2014, equations 3 and 10 and appendix B (arXiv:1312.6114).
+Kingma & Welling 2014, appendix B (arXiv:1312.6114).
 """
 
 import math
@@ -44,7 +44,7 @@ def kl_standard_normal(mu: Float[Array, "b *latent"], logvar: Float[Array, "b *l
 def free_bits(kl: Float[Array, "b *latent"], minimum: float) -> Float[Array, "b"]:
     """The KL in which no latent number is paid for below `minimum` nats on average over the global batch.
 
-    Its batch mean is sum_j max(minimum, E[KL_j]), in value and gradient, of Kingma et al. 2016, equation 15
+    Its batch mean is sum_j max(minimum, E[KL_j]), in value and gradient, of Kingma et al. 2016
     (arXiv:1606.04934): a dimension under the minimum counts as the constant `minimum`, the others as
     they are.
     """
@@ -71,7 +71,7 @@ def elbo_parts(
     """Reconstruction and KL of a Gaussian VAE with a standard normal prior, from log p(x|z) of one z each.
 
     Equation 10 of Kingma & Welling 2014 with L = 1 (arXiv:1312.6114).  A beta-VAE minimises
-    reconstruction + beta * kl (Higgins et al. 2017, equation 4).
+    reconstruction + beta * kl (Higgins et al. 2017).
     """
     return ElboParts(-at_least_float32(log_likelihood), kl_standard_normal(mu, logvar))
 
@@ -79,7 +79,7 @@ def elbo_parts(
 def importance_weighted_bound(log_weights: Float[Array, "k b"]) -> Float[Array, "b"]:
     """log (1/k) sum_k w_k, nats: a lower bound of log p(x) that tightens with k; the ELBO at k = 1.
 
-    log w = log p(x|z) + log p(z) - log q(z|x) with z from q.  Burda et al. 2016, equation 8
+    log w = log p(x|z) + log p(z) - log q(z|x) with z from q.  Burda et al. 2016
     (arXiv:1509.00519).
     """
     log_weights = at_least_float32(log_weights)
@@ -92,7 +92,7 @@ def bits_per_dimension(nats: Float[Array, "b"], size: int, bin_width: float = 1.
     `bin_width` 1 is for a probability mass (`discretized_logistic`, binary data).  A density depends on the
     units of x: with 256-level data dequantised by uniform noise of one level's width to fill [low, high],
     `bin_width` is (high - low) / 256, and nats - size * log(bin_width) bounds the code length of the data
-    from above (Theis et al. 2016, section 3.1, arXiv:1511.01844).
+    from above (Theis et al. 2016, arXiv:1511.01844).
     """
     return (at_least_float32(nats) / size - math.log(bin_width)) / math.log(2.0)
 
@@ -101,7 +101,7 @@ def bernoulli(logits: Float[Array, "b *shape"], x01: Float[Array, "b *shape"]) -
     """x log sigmoid(l) + (1 - x) log(1 - sigmoid(l)), nats, summed over the example; x in [0, 1].
 
     A log-likelihood where x is 0 or 1; for greys between it is the customary cross-entropy, unnormalised.
-    Kingma & Welling 2014, appendix C.1 (arXiv:1312.6114).
+    Kingma & Welling 2014 (arXiv:1312.6114).
     """
     logits, x01 = at_least_float32(logits), at_least_float32(x01)
     return sum_per_example(x01 * logits - softplus(logits))  # one logarithm instead of two
@@ -114,8 +114,8 @@ def gaussian(
 ) -> Float[Array, "b"]:
     """log N(x; mean, e^(2 log_scale)), nats of density in the units of x, summed over the example.
 
-    Kingma & Welling 2014, appendix C.2 (arXiv:1312.6114); one scale for all pixels: Rybkin et al. 2021,
-    section 3.1 (arXiv:2006.13202).  `log_scale` is clipped to +-20.
+    Kingma & Welling 2014 (arXiv:1312.6114); one scale for all pixels: Rybkin et al. 2021
+    (arXiv:2006.13202).  `log_scale` is clipped to +-20.
     """
     mean, x = at_least_float32(mean), at_least_float32(x)
     log_scale = _bounded(log_scale)
@@ -134,7 +134,7 @@ def discretized_logistic(
     """log P(x), nats of probability mass, summed over the example, of x on `levels` even values low ... high.
 
     The logistic's mass in x's bin; the first and the last bin reach to infinity, so the levels sum to 1:
-    Salimans et al. 2017, equation 2 (arXiv:1701.05517).  With a, b the bin's standardised edges,
+    Salimans et al. 2017 (arXiv:1701.05517).  With a, b the bin's standardised edges,
     sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), which needs no difference of sigmoids.
     `log_scale` is clipped to +-20; x between two levels is taken for a bin centred on x.
     """

@@ -89,7 +89,7 @@ class Discriminator(nn.Module):
         for level, stride in enumerate(strides):
             if self.deviation and level == len(strides) - 1:
                 h = MinibatchDeviation(self.deviation)(h)
-            normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434, section 3
+            normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434
             conv = Conv(self.width * self.growth**level, self.kernel, stride, bias=not normed, kernel_init=glorot)
             h = self.call(conv, h, train)
             if normed:
@@ -97,7 +97,7 @@ class Discriminator(nn.Module):
             h = nn.leaky_relu(h, 0.2)
         h = h.reshape(h.shape[0], -1)
         logits = self.call(nn.Dense(1), h, train)[:, 0]
-        if label is not None:  # projection discriminator: arXiv:1802.05637, eq. 3
+        if label is not None:  # projection discriminator: arXiv:1802.05637
             embedding = nn.Embed(self.classes, h.shape[-1], embedding_init=self.embedding_init())
             logits = logits + jnp.sum(self.call(embedding, label, train) * h, -1)
         out = {"logits": logits, "features": h}

@@ -13,7 +13,7 @@ from genjax_art.shards import global_mean
 from genjax_art.spec import ArraySpec
 
 Initializer = Callable[..., Array]
-dcgan_normal = nn.initializers.normal(0.02)  # arXiv:1511.06434, section 4
+dcgan_normal = nn.initializers.normal(0.02)  # arXiv:1511.06434
 
 
 class Conv(nn.Module):

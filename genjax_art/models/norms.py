@@ -55,7 +55,7 @@ class MinibatchDeviation(nn.Module):
     """One channel more, in which a discriminator sees how much the examples of a group differ from one another.
 
     It is the standard deviation over the group of each feature at each place, averaged over features and places, and
-    the same number everywhere: Karras et al. 2018, section 3 (arXiv:1710.10196), where the group is the minibatch, in
+    the same number everywhere: Karras et al. 2018 (arXiv:1710.10196), where the group is the minibatch, in
     the authors' code 4 of it. Here it is `group` successive examples: a group then lies among the reals or among the
     fakes of a stacked batch and on one device, so that all parallel modes see the same groups. A slope penalty through
     it counts what an example does to the logits of its group, too.

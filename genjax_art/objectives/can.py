@@ -1,6 +1,6 @@
 """The creative adversarial network: art that is judged to be art, in no style that the judge knows.
 
-Elgammal, Liu, Elhoseiny & Mazzone 2017, equation 2 (arXiv:1706.07068). The discriminator has a second head that learns
+Elgammal, Liu, Elhoseiny & Mazzone 2017 (arXiv:1706.07068). The discriminator has a second head that learns
 the styles of real art, and of real art only. The generator is rewarded where that head cannot tell the style of its
 pictures: the gradient of the ambiguity runs through the head and the picture into the generator, and nowhere else.
 """

@@ -16,7 +16,7 @@ def constant(peak: float, steps: int, *, warmup_steps: int = 0) -> optax.Schedul
 
 
 def cosine(peak: float, steps: int, *, warmup_steps: int = 0, final: float = 0.0) -> optax.Schedule:
-    """Half a cosine from `peak` to `final * peak` at the end of the run (SGDR, arXiv:1608.03983, eq. 5)."""
+    """Half a cosine from `peak` to `final * peak` at the end of the run (SGDR, arXiv:1608.03983)."""
     return _warm_up(optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps), alpha=final), peak, warmup_steps)
 
 
@@ -63,7 +63,7 @@ SCHEDULES: Mapping[str, Callable[..., optax.Schedule]] = MappingProxyType(
 def adam(
     learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.5, b2: float = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam (arXiv:1412.6980). b1 = 0.5 is the custom of GANs since DCGAN (arXiv:1511.06434, section 4)."""
+    """Adam (arXiv:1412.6980). b1 = 0.5 is the custom of GANs since DCGAN (arXiv:1511.06434)."""
     return optax.adam(learning_rate, b1, b2, eps)
 
 
