@@ -70,7 +70,7 @@ def elbo_parts(
 ) -> ElboParts:
     """Reconstruction and KL of a Gaussian VAE with a standard normal prior, from log p(x|z) of one z each.
 
-    Equation 10 of Kingma & Welling 2014 with L = 1 (arXiv:1312.6114).  A beta-VAE minimises
+    The estimator of Kingma & Welling 2014 with L = 1 (arXiv:1312.6114).  A beta-VAE minimises
     reconstruction + beta * kl (Higgins et al. 2017).
     """
     return ElboParts(-at_least_float32(log_likelihood), kl_standard_normal(mu, logvar))
