@@ -107,8 +107,7 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         start = int(state.step)
         images = plan.batch_size * batches_per_step(plan.method.players)
         log = stack.enter_context(run_log(folder, total_steps=plan.steps, batch_size=images, start_step=start))
-        score = _scorer(plan, source)
-        draw = _drawer(plan, folder)
+        score, draw = _scorer(plan, source), _drawer(plan, folder)
         watch = collapse_watch(lambda line: print(line, file=sys.stderr, flush=True))
 
         def on_log(step: int, metrics: Mapping[str, float]) -> None:
@@ -126,9 +125,9 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             log.progress(step)
             return bool(caught)
 
-        began = time.monotonic()
         stream = stream_of(plan, source, start)
         stack.callback(stream.close)
+        began = time.monotonic()
         state = train(
             compiled,
             compiled.put_state(state),

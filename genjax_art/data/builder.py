@@ -9,6 +9,8 @@ import importlib
 import importlib.util
 import io
 import pkgutil
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +21,13 @@ import genjax_art.data
 from genjax_art.data.arrays import DataError
 from genjax_art.data.request import Request
 from genjax_art.spec import Kind
+
+
+@dataclass(eq=False)
+class FolderConfig(tfds.core.BuilderConfig):
+    """Of a builder that reads the user's folder."""
+
+    folder: Path = field(default_factory=Path)
 
 
 class ShippedBuilder(tfds.core.GeneratorBasedBuilder):

@@ -15,7 +15,7 @@ pictures are not read again. A picture that cannot be read is named and skipped;
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from genjax_art.data.arrays import DataError
-from genjax_art.data.builder import ShippedBuilder, png
+from genjax_art.data.builder import FolderConfig, ShippedBuilder, png
 from genjax_art.data.folders import fingerprint, visible_files
 from genjax_art.data.pictures import fit_picture
 from genjax_art.data.request import Request
@@ -102,10 +102,9 @@ def read_picture(path: Path, size: tuple[int, int], channels: int) -> UInt8[np.n
 
 
 @dataclass(eq=False)
-class FolderConfig(tfds.core.BuilderConfig):
-    """What to read, and the (height, width) and channels it becomes."""
+class PictureConfig(FolderConfig):
+    """The (height, width) and channels that pictures become."""
 
-    folder: Path = field(default_factory=Path)
     size: tuple[int, int] = DEFAULT_SIZE
     channels: int = 3
 
@@ -120,12 +119,12 @@ class ImageFolder(ShippedBuilder, skip_registration=True):  # type: ignore[call-
     needs_folder = True
 
     @classmethod
-    def configure(cls, request: Request) -> FolderConfig:
+    def configure(cls, request: Request) -> PictureConfig:
         assert request.folder is not None  # needs_folder
         size, channels = request.size or DEFAULT_SIZE, request.channels or 3
         content = fingerprint(request.folder, visible_files(request.folder))
         name = f"{size[0]}x{size[1]}x{channels}-{content}"
-        return FolderConfig(name=name, folder=request.folder, size=size, channels=channels)
+        return PictureConfig(name=name, folder=request.folder, size=size, channels=channels)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config

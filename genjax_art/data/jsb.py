@@ -10,7 +10,6 @@ on any beat) nor repeated notes (equal pitches in a row are one note). `chorales
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Bool, Int
 
 from genjax_art.data.arrays import DataError
-from genjax_art.data.builder import ShippedBuilder
+from genjax_art.data.builder import FolderConfig, ShippedBuilder
 from genjax_art.data.folders import fingerprint
 from genjax_art.data.request import Request
 from genjax_art.data.rolls import VOICES, roll_example, roll_features
@@ -30,13 +29,6 @@ SIXTEENTHS = "Jsb16thSeparated.json"
 QUARTERS = "jsb-chorales-quarter.json"
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}  # ours: theirs
 LOWEST_KEY, KEYS = 21, 88  # the piano of the benchmark
-
-
-@dataclass(eq=False)
-class JsbConfig(tfds.core.BuilderConfig):
-    """What to read."""
-
-    folder: Path = field(default_factory=Path)
 
 
 class Jsb(ShippedBuilder):
@@ -50,10 +42,10 @@ class Jsb(ShippedBuilder):
     bars: ClassVar[int] = 2
 
     @classmethod
-    def configure(cls, request: Request) -> JsbConfig:
+    def configure(cls, request: Request) -> FolderConfig:
         assert request.folder is not None  # needs_folder
         path = _existing(request.folder, SIXTEENTHS)
-        return JsbConfig(name=fingerprint(request.folder, [path]), folder=request.folder)
+        return FolderConfig(name=fingerprint(request.folder, [path]), folder=request.folder)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

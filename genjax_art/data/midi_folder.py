@@ -11,14 +11,14 @@ bars.
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
 from genjax_art.data.arrays import DataError
-from genjax_art.data.builder import ShippedBuilder
+from genjax_art.data.builder import FolderConfig, ShippedBuilder
 from genjax_art.data.folders import fingerprint, visible_files
 from genjax_art.data.request import Request
 from genjax_art.data.rolls import VOICES, one_line, roll_example, roll_features, whole_windows
@@ -51,13 +51,6 @@ class Piece:
         return [(i, step) for i, step in found if len(window(self.notes, step, bars * STEPS_PER_BAR))]
 
 
-@dataclass(eq=False)
-class MidiFolderConfig(tfds.core.BuilderConfig):
-    """What to read."""
-
-    folder: Path = field(default_factory=Path)
-
-
 class MidiFolder(ShippedBuilder):
     """The user's own MIDI files in windows of two bars."""
 
@@ -69,10 +62,10 @@ class MidiFolder(ShippedBuilder):
     bars: ClassVar[int] = 2
 
     @classmethod
-    def configure(cls, request: Request) -> MidiFolderConfig:
+    def configure(cls, request: Request) -> FolderConfig:
         assert request.folder is not None  # needs_folder
         content = fingerprint(request.folder, visible_files(request.folder))
-        return MidiFolderConfig(name=content, folder=request.folder)
+        return FolderConfig(name=content, folder=request.folder)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

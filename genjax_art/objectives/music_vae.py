@@ -6,6 +6,7 @@ Minimises -log p(x|z) + w max(KL(q(z|x) || p(z)) - free bits, 0): Roberts et al.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -60,15 +61,14 @@ def build(
     }.items():
         if value < 0:
             raise UsageError(f"--objective.{name} must be at least 0, got {value}")
-    encoder, decoder = networks["encoder"], networks["decoder"]
+    model = _MusicAutoencoder(networks["encoder"], networks["decoder"], spec, temperature)
 
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         del others
-        tokens = tokens_from_roll(binary(batch["x"], spec))
-        roll = roll_from_tokens(tokens)
-        mu, logvar = posterior(own, roll)
+        tokens, roll = model.read(batch["x"])
+        mu, logvar = model.posterior(own, roll)
         z = mu + jnp.exp(0.5 * logvar) * global_normal(fold(key, "posterior"), mu.shape)
-        logits: Any = decoder.apply({"params": own["decoder"]}, z, roll)
+        logits = model.logits(own, z, roll)
         parts = elbo_parts(log_likelihood(logits, tokens), mu, logvar)
         step = extras[VAE]["step"]
         weight = kl_weight(step, beta, kl_warmup_steps)
@@ -82,61 +82,71 @@ def build(
         }
         return jnp.mean(parts.reconstruction + weight * paid), (metrics, {**extras, VAE: {"step": step + 1}})
 
-    def posterior(params: Params, roll: Array) -> tuple[Array, Array]:
-        out: Any = encoder.apply({"params": params["encoder"]}, roll)
-        return out
+    return Method(
+        players=(Player(VAE, loss, transforms[VAE]),),
+        init=model.init,
+        generate=model.generate,
+        sampled=VAE,
+        latents=model.decoder.latents,
+        encode=lambda params, x, label: model.posterior(params, model.read(x)[1]),
+        proceed=model.proceed,
+        token_logits=lambda params, z, x: model.logits(params, z, model.read(x)[1]),
+    )
 
-    def init(key: Key) -> tuple[dict[str, Params], dict[str, Any]]:
-        x, z = jnp.zeros((2, *spec.shape)), jnp.zeros((2, decoder.latents))
+
+@dataclass(frozen=True)
+class _MusicAutoencoder:
+    """q(z|roll) and p(tokens|z) of the parameters `encoder` and `decoder`; what is drawn has this temperature."""
+
+    encoder: Any
+    decoder: Any
+    spec: ArraySpec
+    temperature: float
+
+    def read(self, x: Array) -> tuple[Int[Array, "b t v"], Array]:
+        """The tokens of music in the spec's range, and the roll that they stand for."""
+        tokens = tokens_from_roll(binary(x, self.spec))
+        return tokens, roll_from_tokens(tokens)
+
+    def posterior(self, params: Params, roll: Array) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
+        return self.encoder.apply({"params": params["encoder"]}, roll)
+
+    def logits(self, params: Params, z: Float[Array, "b z"], roll: Array) -> Float[Array, "b t v k"]:
+        """Of each token, given z and the steps of the roll before it."""
+        return self.decoder.apply({"params": params["decoder"]}, z, roll)
+
+    def init(self, key: Key) -> tuple[dict[str, Params], dict[str, Any]]:
+        x, z = jnp.zeros((2, *self.spec.shape)), jnp.zeros((2, self.decoder.latents))
         params = {
-            "encoder": encoder.init(fold(key, "encoder"), x)["params"],
-            "decoder": decoder.init(fold(key, "decoder"), z, x)["params"],
+            "encoder": self.encoder.init(fold(key, "encoder"), x)["params"],
+            "decoder": self.decoder.init(fold(key, "decoder"), z, x)["params"],
         }
         return {VAE: params}, {VAE: {"step": jnp.zeros((), jnp.int32)}}
 
-    def decode(params: Params, z: Array, levels: Array, given: Array, known: Array) -> Array:
-        tokens: Any = decoder.apply(
-            {"params": params["decoder"]}, z, levels, given, known, temperature, method="decode"
+    def decode(self, params: Params, z: Array, levels: Array, given: Array, known: Array) -> Array:
+        """Music in the spec's range, its tokens those `given` at the `known` steps."""
+        tokens = self.decoder.apply(
+            {"params": params["decoder"]}, z, levels, given, known, self.temperature, method="decode"
         )
-        return in_range(roll_from_tokens(tokens), spec)
+        return in_range(roll_from_tokens(tokens), self.spec)
 
-    def generate(params: Params, extras: Any, z: Array, label: Any) -> Array:
+    def generate(self, params: Params, extras: Any, z: Array, label: Any) -> Array:
         del extras, label
-        steps, voices = spec.shape[0], spec.channels // 2
+        steps, voices = self.spec.shape[0], self.spec.channels // 2
         given = jnp.zeros((len(z), steps, voices), jnp.int32)
-        return decode(params, z, levels_of(z, steps, voices), given, jnp.zeros((steps,), bool))
+        return self.decode(params, z, levels_of(z, steps, voices), given, jnp.zeros((steps,), bool))
 
-    def encode(params: Params, x: Array, label: Any) -> tuple[Array, Array]:
-        del label
-        return posterior(params, roll_from_tokens(tokens_from_roll(binary(x, spec))))
-
-    def logits_of(params: Params, z: Array, x: Array) -> Array:
-        roll = roll_from_tokens(tokens_from_roll(binary(x, spec)))
-        out: Any = decoder.apply({"params": params["decoder"]}, z, roll)
-        return out
-
-    def proceed(params: Params, x: Array, given: int, key: Key) -> Array:
-        tokens = tokens_from_roll(binary(x, spec))
-        roll = roll_from_tokens(tokens)
+    def proceed(self, params: Params, x: Array, given: int, key: Key) -> Array:
+        """x with what follows its first `given` steps made anew, from the likeliest z for those."""
+        tokens, roll = self.read(x)
 
         def surprise(z: Array) -> Array:
-            logits: Any = decoder.apply({"params": params["decoder"]}, z, roll)
+            logits = self.logits(params, z, roll)
             return jnp.sum(0.5 * jnp.sum(z**2, -1) - log_likelihood(logits[:, :given], tokens[:, :given]))
 
-        z = descend(surprise, jax.random.normal(fold(key, "latents"), (len(x), decoder.latents)))
+        z = descend(surprise, jax.random.normal(fold(key, "latents"), (len(x), self.decoder.latents)))
         levels = jax.random.uniform(fold(key, "levels"), tokens.shape)
-        return decode(params, z, levels, tokens, jnp.arange(tokens.shape[1]) < given)
-
-    return Method(
-        players=(Player(VAE, loss, transforms[VAE]),),
-        init=init,
-        generate=generate,
-        sampled=VAE,
-        latents=decoder.latents,
-        encode=encode,
-        proceed=proceed,
-        token_logits=logits_of,
-    )
+        return self.decode(params, z, levels, tokens, jnp.arange(tokens.shape[1]) < given)
 
 
 def kl_weight(step: Int[Array, ""], beta: float, warmup_steps: int) -> Float[Array, ""]:
