@@ -125,7 +125,8 @@ def test_parts_that_do_not_fit_together_are_refused():
     ("field", "value"),
     [
         *((field, 0) for field in ("steps", "batch_size", "log_every", "save_every", "keep_latest")),
-        *((field, -1) for field in ("seed", "sample_every", "keep_best", "ema_burn_in")),
+        *((field, -1) for field in ("seed", "sample_every", "keep_best")),
+        ("ema_burn_in", -1.0),
         ("seed", 2**31),
     ],
 )
