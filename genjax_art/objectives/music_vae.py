@@ -53,12 +53,8 @@ def build(
     Raises:
       UsageError: an option outside its range.
     """
-    for name, value in {
-        "beta": beta,
-        "free-bits": free_bits,
-        "kl-warmup-steps": kl_warmup_steps,
-        "temperature": temperature,
-    }.items():
+    options = {"beta": beta, "free-bits": free_bits, "kl-warmup-steps": kl_warmup_steps, "temperature": temperature}
+    for name, value in options.items():
         if value < 0:
             raise UsageError(f"--objective.{name} must be at least 0, got {value}")
     model = _MusicAutoencoder(networks["encoder"], networks["decoder"], spec, temperature)
