@@ -83,6 +83,17 @@ def test_negative_options_are_refused(option, value):
         method_of(**{option: value})
 
 
+def test_a_continued_piece_keeps_what_was_given(monkeypatch):
+    monkeypatch.setattr(music_vae, "CLIMBS", 2)
+    method = method_of()
+    params, x = method.init(jax.random.key(0))[0]["vae"], batch_of(0)["x"]
+    made = jax.jit(method.proceed, static_argnums=2)(params, x, 20, jax.random.key(1))
+    assert made.shape == x.shape
+    np.testing.assert_array_equal(made[:, :20], x[:, :20])
+    assert (made[:, 20:] != x[:, 20:]).any()
+    assert set(np.unique(made)) <= {SPEC.low, SPEC.high}
+
+
 def test_levels_are_uniform_and_continuous_in_z():
     z = jax.random.normal(jax.random.key(1), (2000, 16))
     levels = np.asarray(music_vae.levels_of(z, 4, 3)).reshape(2000, -1)
