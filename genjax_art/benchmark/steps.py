@@ -19,6 +19,7 @@ import jax
 import numpy as np
 import tyro
 
+from genjax_art.benchmark.peers.turns import turn
 from genjax_art.build import build_plan, complete, load_preset
 from genjax_art.config import Experiment
 from genjax_art.errors import RunError, unknown
@@ -28,7 +29,6 @@ from genjax_art.train.step import make_step
 from genjax_art.training import initial_state
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
-PAUSE = 0.5  # seconds before a side's turn: the other's idle threads spin for a while and would take its cores
 
 
 def rows() -> dict[str, tuple[Experiment, tuple[int, ...]]]:
@@ -65,9 +65,11 @@ class Command:
     rounds: int = 7
     """Rounds of each side in turn; a row's figure is the median of the rounds' medians."""
     steps: int = 5
-    """Steps in a round, after one that is not counted."""
+    """Least number of steps in a round that are counted."""
     torch_python: str = sys.executable
     """The interpreter that has PyTorch, where it is another one."""
+    torch_modes: tuple[Literal["eager", "compiled"], ...] = ("eager", "compiled")
+    """How PyTorch runs; compiling a GAN can take it many minutes."""
     onednn: bool = True
     """oneDNN convolutions on CPU, as in training."""
     json: Path | None = None
@@ -86,25 +88,24 @@ class Ours:
         began = time.perf_counter()
         costs: Any = jax.jit(step).lower(self._state, {"x": self._x}).cost_analysis()
         self.flops = float(costs["flops"])
-        self.run(1)
+        jax.block_until_ready(self._compiled.step(self._state, self._compiled.put_batch({"x": self._x})))
         self.first_seconds = time.perf_counter() - began
-        self.run(2)
+        self._state = self._compiled.put_state(initial_state(plan))  # that of before is donated
 
     def run(self, steps: int) -> list[float]:
-        """Milliseconds of each of `steps` steps, after one more."""
-        times = []
-        for _ in range(1 + steps):
-            start = time.perf_counter()
+        """Milliseconds of each step of a turn; see `turns.py`."""
+
+        def step() -> None:
             self._state, metrics = self._compiled.step(self._state, self._compiled.put_batch({"x": self._x}))
             jax.device_get(metrics)
-            times.append(1e3 * (time.perf_counter() - start))
-        return times[1:]
+
+        return turn(step, steps)
 
 
 class Peer:
     """The same row in PyTorch, in a process of its own."""
 
-    def __init__(self, python: str, experiment: Experiment, shape: tuple[int, ...]):
+    def __init__(self, python: str, experiment: Experiment, shape: tuple[int, ...], modes: tuple[str, ...]):
         optimizers = {
             name: {"learning_rate": o.learning_rate, **o.transform.options} for name, o in experiment.optimizers.items()
         }
@@ -115,6 +116,7 @@ class Peer:
             "optimizers": optimizers,
             "batch_size": experiment.batch_size,
             "shape": shape,
+            "modes": modes,
         }
         root = str(Path(__file__).resolve().parents[2])
         environment = {**os.environ, "PYTHONPATH": root}
@@ -161,11 +163,10 @@ def convolution_peak(onednn: bool) -> float:
 def time_row(name: str, command: Command) -> dict[str, Any]:
     experiment, shape = rows()[name]
     ours = Ours(experiment, shape, command.onednn)
-    peer = Peer(command.torch_python, experiment, shape) if command.against == "torch" else None
+    peer = Peer(command.torch_python, experiment, shape, command.torch_modes) if command.against == "torch" else None
     medians: dict[str, list[float]] = {"ours": []} | {mode: [] for mode in (peer.modes if peer else [])}
     for _ in range(command.rounds):
         for side, values in medians.items():
-            time.sleep(PAUSE)
             times = ours.run(command.steps) if side == "ours" or peer is None else peer.run(side, command.steps)
             values.append(float(np.median(times)))
     row: dict[str, Any] = {"name": name, "ours_ms": round(float(np.median(medians["ours"])), 2)}

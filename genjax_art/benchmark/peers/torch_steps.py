@@ -7,7 +7,6 @@ one JSON request a line and answers with one: {"rounds": n} -> {"ms": [...]}.
 import copy
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genjax_art.benchmark.peers import torch_models, torch_r3gan
+from genjax_art.benchmark.peers.turns import turn
 
 Step = Callable[[Tensor], Mapping[str, Tensor]]
 
@@ -155,9 +155,11 @@ def make_step(request: Mapping[str, Any], compiled: bool) -> tuple[Step, Tensor]
 def main() -> None:
     """Answers requests from standard input: first the row, then rounds."""
     request = json.loads(sys.stdin.readline())
-    modes = ["eager"] if any(request["objective_options"].get("penalties", {}).values()) else ["eager", "compiled"]
+    modes, notes = list(request["modes"]), dict[str, str]()
+    if "compiled" in modes and any(request["objective_options"].get("penalties", {}).values()):
+        modes.remove("compiled")
+        notes["compiled"] = "torch.compile has no second derivatives"
     steps: dict[str, tuple[Step, Tensor]] = {}
-    notes = {} if len(modes) == 2 else {"compiled": "torch.compile has no second derivatives"}
     for mode in modes:
         try:
             steps[mode] = make_step(request, compiled=mode == "compiled")
@@ -170,13 +172,12 @@ def main() -> None:
     for line in sys.stdin:
         ask = json.loads(line)
         step, x = steps[ask["mode"]]
-        times = []
-        for _ in range(1 + ask["steps"]):
-            start = time.perf_counter()
-            metrics = step(x)
-            [value.item() for value in metrics.values()]
-            times.append(1e3 * (time.perf_counter() - start))
-        print(json.dumps({"ms": times[1:]}), flush=True)
+
+        def wait(step: Step = step, x: Tensor = x) -> None:
+            for value in step(x).values():
+                value.item()
+
+        print(json.dumps({"ms": turn(wait, ask["steps"])}), flush=True)
 
 
 if __name__ == "__main__":
