@@ -14,6 +14,6 @@ EXPERIMENT = Experiment(
     objective=Component("gan"),
     optimizers={"discriminator": Optimizer(5e-4), "generator": Optimizer(5e-4)},
     batch_size=64,
-    steps=1800,
+    steps=1600,
     ema_half_life={"generator": 10_000.0},
 )
