@@ -26,7 +26,7 @@ from genjax_art.data.source import open_source
 from genjax_art.spec import ArraySpec
 
 LARGEST = 8  # of every whole number among a component's options: widths, latents, samples, ...
-REPEATS = 2  # of a player: each is compiled anew
+FEWEST = {"discriminator_repeats": 2, "blocks": 1}  # each is compiled anew
 DIGITS = tuple(str(i) for i in range(10))
 # public sets of TFDS, which have no file in our room
 PUBLIC = {"mnist": ((28, 28, 1), DIGITS), "fashion_mnist": ((28, 28, 1), DIGITS), "cifar10": ((32, 32, 3), DIGITS)}
@@ -43,9 +43,8 @@ def shrink(experiment: Experiment, **changes: Any) -> Experiment:
 
 def _component(component: Component) -> Component:
     options = {name: _value(value) for name, value in component.options.items()}
-    if "discriminator_repeats" in options:
-        options["discriminator_repeats"] = min(options["discriminator_repeats"], REPEATS)
-    return Component(component.name, options)
+    fewer = {name: min(options[name], most) for name, most in FEWEST.items() if name in options}
+    return Component(component.name, options | fewer)
 
 
 def _value(value: Any) -> Any:
