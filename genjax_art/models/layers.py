@@ -13,7 +13,7 @@ from genjax_art.shards import global_mean
 from genjax_art.spec import ArraySpec
 
 Initializer = Callable[..., Array]
-dcgan_normal = nn.initializers.normal(0.02)  # arXiv:1511.06434
+MOMENTUM, EPSILON = 0.9, 1e-5  # of batch norm
 
 
 class Conv(nn.Module):
@@ -73,10 +73,7 @@ class BatchNorm(nn.Module):
     lets XLA write the same numbers in two ways, and what two players share is then computed for each of them.
     """
 
-    scale_init: Initializer = nn.initializers.ones
     affine: bool = True  # with learned gain and bias
-    momentum: float = 0.9
-    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"], train: bool) -> Float[Array, "b *space c"]:
@@ -90,11 +87,11 @@ class BatchNorm(nn.Module):
             mean, square = (global_mean(v, places) for v in (wide, jax.lax.square(wide)))
             variance = jnp.maximum(square - jax.lax.square(mean), 0.0)
             if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
-                average.value = self.momentum * average.value + (1 - self.momentum) * mean
-                spread.value = self.momentum * spread.value + (1 - self.momentum) * variance
-        gain = jax.lax.rsqrt(variance + self.epsilon)
+                average.value = MOMENTUM * average.value + (1 - MOMENTUM) * mean
+                spread.value = MOMENTUM * spread.value + (1 - MOMENTUM) * variance
+        gain = jax.lax.rsqrt(variance + EPSILON)
         if self.affine:
-            gain = gain * self.param("scale", self.scale_init, shape)
+            gain = gain * self.param("scale", nn.initializers.ones, shape)
 
         def everywhere(vector: Float[Array, " c"]) -> Float[Array, "b *space c"]:
             return jax.lax.broadcast_in_dim(vector.astype(x.dtype), x.shape, (x.ndim - 1,))
