@@ -1,7 +1,8 @@
 """Composition root: the only module that reads the config.
 
 Presets, models and objectives are found by being there, one file each; optimizers and schedules by their names in
-`train/optim.py`. A component's options are the keyword arguments of its builder.
+`train/optim.py`. A component's options are the keyword arguments of its builder; one whose default is a dataclass
+stands for the fields of that.
 """
 
 import dataclasses
@@ -124,11 +125,33 @@ def complete(experiment: Experiment) -> Experiment:
     )
 
 
+def _keywords(builder: Callable[..., Any]) -> dict[str, Any]:
+    """The builder's keyword arguments and their defaults."""
+    return {p.name: p.default for p in inspect.signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY}
+
+
+def _groups(builder: Callable[..., Any]) -> dict[str, Any]:
+    """Those whose defaults are dataclasses."""
+    return {name: value for name, value in _keywords(builder).items() if dataclasses.is_dataclass(value)}
+
+
+def _grouped(builder: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options, completed, as the builder's keyword arguments."""
+    keywords = dict(options)
+    for name, group in _groups(builder).items():
+        fields = {field.name: keywords.pop(field.name) for field in dataclasses.fields(group)}
+        keywords[name] = dataclasses.replace(group, **fields)
+    return keywords
+
+
 def _complete(kind: str, component: Component) -> Component:
     builder = _builder(kind, component.name)
-    parameters = inspect.signature(builder).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    hints = typing.get_type_hints(builder)
+    defaults, hints = _keywords(builder), typing.get_type_hints(builder)
+    for name, group in _groups(builder).items():
+        fields = {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
+        defaults = {**defaults, **fields}
+        hints |= typing.get_type_hints(type(group))
+        del defaults[name]
     for option, value in component.options.items():
         if option not in defaults:
             raise unknown(f"option of {kind} {component.name}", option, defaults)
@@ -177,7 +200,7 @@ def build_method(experiment: Experiment, spec: ArraySpec) -> Method:
     transforms = {name: build_transform(o, experiment.steps) for name, o in experiment.optimizers.items()}
     build = _builder("objective", experiment.objective.name)
     try:
-        return build(networks, spec, transforms, **experiment.objective.options)
+        return build(networks, spec, transforms, **_grouped(build, experiment.objective.options))
     except KeyError as error:
         raise UsageError(
             f"objective {experiment.objective.name} needs {error}; model {experiment.model.name} has networks "

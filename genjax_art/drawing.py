@@ -70,7 +70,8 @@ def grid(
 ) -> list[Path]:
     """n independent samples, written as the ending of `out` asks; see the medium's `write_samples`."""
     x = sampling.sample(plan.method, state, n=n, seed=seed, label=label, truncation=truncation, which=which)
-    return write_samples(out, x, plan.spec, metadata(plan, state, seed, which))
+    labels = sampling.labels_for(plan.method, n, seed, label)
+    return write_samples(out, x, plan.spec, metadata(plan, state, seed, which), labels)
 
 
 def default_outs(plan: Plan, folder: Path, what: str) -> list[Path]:
@@ -103,9 +104,9 @@ def walk(
     anchors = draw_latents(fold(key, "latents"), n, plan.method.latents, truncation)
     z = closed_walk(np.asarray(anchors), n * (PIECES if plan.spec.kind == "roll" else FRAMES))
     params, extras, _ = sampling.parameters(plan.method, state, which=which)
-    one = sampling.labels_for(plan.method, 1, fold(key, "labels"), label)  # a walk keeps to one class
-    labels = None if one is None else np.repeat(np.asarray(one), len(z))
+    one = sampling.labels_for(plan.method, 1, seed, label)  # a walk keeps to one class
+    labels = None if one is None else np.repeat(one, len(z))
     x = sampling.generate(plan.method, params, extras, z, labels)
     endings = [out.suffix] if out.suffix else WALKS.get(plan.spec.kind, (".gif", ".mp4"))
     about = metadata(plan, state, seed, which)
-    return [path for ending in endings for path in write_samples(out.with_suffix(ending), x, plan.spec, about)]
+    return [path for ending in endings for path in write_samples(out.with_suffix(ending), x, plan.spec, about, labels)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.objectives.method import Method, draw_labels, draw_latents
-from genjax_art.spec import Key, Params
+from genjax_art.spec import Params
 from genjax_art.train.state import TrainState
 from genjax_art.train.step import fold
 
@@ -33,8 +33,8 @@ def parameters(
     return (state.ema if average else state.params)[name], state.extras[name], "ema" if average else "raw"
 
 
-def labels_for(method: Method, n: int, key: Key, label: str | None = None) -> np.ndarray | None:
-    """n labels: all of the class named `label`, or all classes in turn; None for an unconditional method.
+def labels_for(method: Method, n: int, seed: int, label: str | None = None) -> np.ndarray | None:
+    """The n labels of `sample`: all of the class named `label`, or all classes in turn; None without classes.
 
     Raises:
       RunError: a label for an unconditional method.
@@ -45,7 +45,7 @@ def labels_for(method: Method, n: int, key: Key, label: str | None = None) -> np
             raise RunError(f"label {label!r} asked of a run that is not conditional; train with --model.conditional")
         return None
     if label is None:
-        return np.asarray(draw_labels(key, n, len(method.classes)))
+        return np.asarray(draw_labels(fold(jax.random.key(seed), "labels"), n, len(method.classes)))
     if label not in method.classes:
         raise unknown("label", label, method.classes)
     return np.full(n, method.classes.index(label), np.int32)
@@ -112,10 +112,9 @@ def sample(
     """
     if n < 1:
         raise UsageError(f"--n must be at least 1, got {n}")
-    key = jax.random.key(seed)
-    z = draw_latents(fold(key, "latents"), n, method.latents, truncation)
+    z = draw_latents(fold(jax.random.key(seed), "latents"), n, method.latents, truncation)
     params, extras, _ = parameters(method, state, which)
-    return generate(method, params, extras, z, labels_for(method, n, fold(key, "labels"), label))
+    return generate(method, params, extras, z, labels_for(method, n, seed, label))
 
 
 def parameter_hash(params: Params) -> str:

@@ -76,6 +76,12 @@ def spec_of(data: Data) -> ArraySpec:
     return ArraySpec(shape, low, high, kind, classes)
 
 
+def smaller(spec: ArraySpec) -> ArraySpec:
+    """`spec` with pictures of at most 16x16, which have a level less to compile."""
+    shape = (*(min(side, 16) for side in spec.space), spec.channels) if spec.kind == "image" else spec.shape
+    return dataclasses.replace(spec, shape=shape)
+
+
 def _shipped(data: Data) -> tuple[Any, ...]:
     builder = find_builder(data.name)
     if builder is None:  # generated, or unknown

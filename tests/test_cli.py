@@ -243,7 +243,7 @@ def finished(tmp_path_factory):
         (["--checkpoint", "newest"], 2, ["latest, best or a step"]),
         (["--checkpoint", 5], 1, ["no checkpoint of step 5", "1"]),
         (["--label", "cat"], 1, ["not conditional"]),
-        (["--out", "x.bmp"], 1, [".bmp", ".png, .npz, .gif, .mp4"]),
+        (["--out", "x.bmp"], 1, [".bmp", ".png, .gif, .mp4, .npz"]),
         (["dance"], 2, ["grid", "walk"]),
         (["--seed", "x"], 2, ["--seed"]),
     ],

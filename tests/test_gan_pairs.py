@@ -14,7 +14,7 @@ from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.penalty import PENALTIES
 from genjax_art.models import dcgan, mlp, r3gan, resnet
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import NO_GENERATOR_PENALTIES, NO_PENALTIES
+from genjax_art.objectives.game import NO_GENERATOR_PENALTIES, NO_PENALTIES, Rules
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state
@@ -64,13 +64,13 @@ def test_losses_with_penalties():
     """One compiled function: a step with each of the 7 losses, an update of a player with a sample of the pairs."""
     spec = SHAPES["image"]
     networks, batch = SMALL["mlp"](spec), batch_for(spec)
-    plain = {loss: gan.build(networks, spec, TRANSFORMS, loss=loss) for loss in ADVERSARIAL}
+    plain = {loss: gan.build(networks, spec, TRANSFORMS, rules=Rules(loss=loss)) for loss in ADVERSARIAL}
     pairs = {
         ("discriminator", "penalties"): sampled(NO_PENALTIES, 2),
         ("generator", "generator_penalties"): sampled(NO_GENERATOR_PENALTIES, 1),
     }
     penalised = {
-        (player, loss, name): gan.build(networks, spec, TRANSFORMS, loss=loss, **{option: {name: 0.1}})
+        (player, loss, name): gan.build(networks, spec, TRANSFORMS, rules=Rules(loss=loss, **{option: {name: 0.1}}))
         for (player, option), some in pairs.items()
         for loss, name in some
     }
@@ -109,7 +109,7 @@ def test_every_architecture_steps_on_every_kind_of_array(model, kind):
     spec = SHAPES[kind]
     paid = {"image": PENALTIES, "roll": ("wgan_gp",), "clip": ("r1", "r2")}[kind]
     penalties = {} if model == "resnet" else dict.fromkeys(paid, 0.1)
-    method = gan.build(SMALL[model](spec), spec, TRANSFORMS, loss="relativistic", penalties=penalties)
+    method = gan.build(SMALL[model](spec), spec, TRANSFORMS, rules=Rules(loss="relativistic", penalties=penalties))
     state = start(method)
     found = {}
     for how in ("jit", "pmap") if (model, kind) in (("dcgan", "clip"), ("resnet", "roll")) else ("jit",):

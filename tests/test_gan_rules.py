@@ -12,7 +12,7 @@ from test_objectives import BATCH, NETWORKS, REAL, SGD, loss_of
 from genjax_art.errors import UsageError
 from genjax_art.losses.selection import top_share
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import descend
+from genjax_art.objectives.game import Rules, descend
 from genjax_art.objectives.memory import adapted, first_memory, remember
 from genjax_art.objectives.regularisers import LATENT_NOISE, OF_DISCRIMINATOR, OF_GENERATOR
 from genjax_art.objectives.rounds import MEMORY
@@ -60,7 +60,7 @@ TOGETHER = {
 
 def toy(**options):
     """G(z) = 2 + 0.1 z, D's logit 0.3 (sum of x) - 0.1, plane points."""
-    method = gan.build(NETWORKS, POINTS, SGD, **options)
+    method = gan.build(NETWORKS, POINTS, SGD, rules=Rules(**options))
     return method, *method.init(KEY)
 
 
@@ -127,7 +127,7 @@ def test_consistency_is_what_a_shift_changes(name, size):
     """Nothing for the sum of a picture whose border is empty; for its centre its square, but for 1 shift in 25."""
     for centre in (False, True):
         networks = {"generator": Still(), "discriminator": Corner(centre)}
-        method = gan.build(networks, ArraySpec((16, 16, 1)), SGD, penalties={name: 1.0})
+        method = gan.build(networks, ArraySpec((16, 16, 1)), SGD, rules=Rules(penalties={name: 1.0}))
         params, extras = method.init(KEY)
         loss = jax.jit(method.players[0].loss)
         found = loss(params["discriminator"], params, extras, {"x": dot(512)}, KEY)[1][0][name]
@@ -138,7 +138,7 @@ def test_orthogonal_looks_at_its_own_player():
     spec = ArraySpec((4, 4, 1))
     networks = small_networks("mlp", spec)
     rules = {"penalties": {"orthogonal": 1.0}, "generator_penalties": {"orthogonal": 1.0}}
-    method = gan.build(networks, spec, SGD, **rules)
+    method = gan.build(networks, spec, SGD, rules=Rules(**rules))
     params, extras = method.init(KEY)
     for player in method.players:
         batch = {"x": jnp.asarray(noise_batch(spec, 4)["x"])}
@@ -173,6 +173,7 @@ def test_every_regulariser_has_the_gradient_of_its_differences_and_is_finite_at_
         spec = ArraySpec((8, 6, 1))
         networks = small_networks("mlp", spec)
         rules = {
+            "loss": "relativistic",
             "penalties": dict.fromkeys(OF_DISCRIMINATOR, 0.1),
             "generator_penalties": dict.fromkeys(OF_GENERATOR, 0.1),
         }
@@ -192,8 +193,8 @@ def test_every_regulariser_has_the_gradient_of_its_differences_and_is_finite_at_
 
             return jax.jit(lambda t, scale: jax.value_and_grad(loss)(t, scale))
 
-        ahead = gan.build(networks, spec, SGD, **rules, loss="relativistic", unrolled_steps=2, unrolled_rate=0.1)
-        here = gan.build(networks, spec, SGD, **rules, loss="relativistic")
+        ahead = gan.build(networks, spec, SGD, rules=Rules(**rules, unrolled_steps=2, unrolled_rate=0.1))
+        here = gan.build(networks, spec, SGD, rules=Rules(**rules))
         for method, which in ((here, 0), (ahead, 1)):
             found, h = loss_along(method, which), 1e-6
             numeric = (found(h, 1.0)[0] - found(-h, 1.0)[0]) / (2 * h)
@@ -282,9 +283,13 @@ def test_memory_is_the_same_on_eight_devices():
 def test_augmentations_are_seen_with_the_adaptive_probability():
     spec = SHAPES["image"]
     rules = {"augmentations": ("cutout",), "augmentation_policy": "adaptive", "augmentation_probability": 0.5}
-    adaptive = gan.build(small_networks("mlp", spec), spec, SGD, **rules)
-    given = {p: gan.build(small_networks("mlp", spec), spec, SGD, augmentations=("cutout",), augmentation_probability=p)
-             for p in (0.0, 0.3, 0.5)}  # fmt: skip
+    adaptive = gan.build(small_networks("mlp", spec), spec, SGD, rules=Rules(**rules))
+    given = {
+        p: gan.build(
+            small_networks("mlp", spec), spec, SGD, rules=Rules(augmentations=("cutout",), augmentation_probability=p)
+        )
+        for p in (0.0, 0.3, 0.5)
+    }
     params, extras = adaptive.init(KEY)
     batch = {"x": jnp.asarray(noise_batch(spec, 16)["x"])}
 
@@ -319,7 +324,7 @@ def test_rules_together_step_alike_on_one_device_and_on_eight(model, kind):
     spec = SHAPES[kind]
     networks = small_networks(model, spec, minibatch_deviation=2, width=4)
     transforms = {name: optax.sgd(0.01) for name in ("discriminator", "generator")}
-    method = gan.build(networks, spec, transforms, **TOGETHER[model, kind], loss="relativistic_average")
+    method = gan.build(networks, spec, transforms, rules=Rules(**TOGETHER[model, kind], loss="relativistic_average"))
     found = {}
     for how in ("jit", "pmap"):
         compiled = compile_step(make_step(method.players), how)

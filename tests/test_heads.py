@@ -1,5 +1,7 @@
 """AC-GAN and InfoGAN: who learns what from the heads, against the losses by hand."""
 
+import dataclasses
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -8,9 +10,13 @@ import optax
 import pytest
 from small import noise_batch, small_networks
 
+from genjax_art.build import _complete
+from genjax_art.config import Component
 from genjax_art.errors import UsageError
 from genjax_art.models.heads import WithCodes, codes_of
 from genjax_art.objectives import acgan, infogan
+from genjax_art.objectives.game import NO_PENALTIES, Rules
+from genjax_art.objectives.rounds import MEMORY
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state
@@ -160,3 +166,27 @@ def test_what_the_heads_cannot_do_without():
         made(infogan, categories=8, continuous=1)
     with pytest.raises(UsageError, match="finds its own categories"):
         infogan.build(small_networks("mlp", SPEC, conditional=True), SPEC, SGD, categories=2)
+
+
+def test_heads_go_with_every_rule_but_packs():
+    """The rules reach the game of either: with a penalty, an adaptive augmentation and top-k the metrics tell."""
+    rules = Rules(penalties={"lecam": 0.3}, augmentations=("cutout",), augmentation_policy="adaptive", top_k=0.5)
+    for objective in (acgan, infogan):
+        method, _ = made(objective, rules=rules)
+        params, extras = method.init(KEY)
+        metrics = loss_of(method, 0, params, extras)[1][0]
+        assert {"lecam", "augmentation"} <= metrics.keys() and set(rules.first_memory()) <= set(extras[MEMORY])
+        with pytest.raises(UsageError, match=r"packs (have no label|hold no single examples)"):
+            made(objective, rules=Rules(packing=2))
+
+
+def test_the_rules_are_options_of_every_objective_that_plays_the_game():
+    """By name on the command line, in the config and in presets; unknown ones and entries are refused with the list."""
+    for name in ("gan", "can", "acgan", "infogan"):
+        filled = _complete("objective", Component(name, {"penalties": {"r1": 0.5}, "top_k": (1.0, 0.5)})).options
+        assert {field.name for field in dataclasses.fields(Rules)} <= filled.keys() and "rules" not in filled
+        assert filled["penalties"] == {**NO_PENALTIES, "r1": 0.5} and filled["lazy"] == 1
+        with pytest.raises(UsageError, match=f"option of objective {name} 'rules'"):
+            _complete("objective", Component(name, {"rules": {}}))
+        with pytest.raises(UsageError, match=f"unknown augmentation_policy of objective {name} 'never'; known: adapt"):
+            _complete("objective", Component(name, {"augmentation_policy": "never"}))

@@ -213,24 +213,6 @@ def test_png_samples_are_an_enlarged_grid(tmp_path: Path) -> None:
     assert read_png_metadata(tmp_path / "x.png") == {"seed": "7"}
 
 
-def test_npz_samples_hold_the_numbers(tmp_path: Path) -> None:
-    spec = ArraySpec((5, 4, 3), 0.0, 2.0)
-    x = samples(spec)
-    write_samples(tmp_path / "x.npz", x, spec, {"seed": "7", "name": "ä"})
-    with np.load(tmp_path / "x.npz", allow_pickle=False) as read:
-        assert sorted(read.files) == ["high", "low", "name", "seed", "x"]
-        assert read["x"].dtype == np.float32
-        np.testing.assert_array_equal(read["x"], x)
-        assert (float(read["low"]), float(read["high"]), str(read["seed"]), str(read["name"])) == (
-            0.0,
-            2.0,
-            "7",
-            "ä",
-        )
-    with pytest.raises(ValueError, match="'low'"):
-        write_samples(tmp_path / "y.npz", x, spec, {"low": "1"})
-
-
 def test_a_folder_gets_single_pngs_and_keeps_its_other_files(tmp_path: Path) -> None:
     spec = ArraySpec((5, 4, 3))
     x, folder = samples(spec, 3), tmp_path / "folder.v2"
@@ -256,7 +238,7 @@ def test_film_samples_have_a_frame_for_each_picture(tmp_path: Path, ending: str)
     assert read.shape == (5, 224, 224, 3)  # enlarged eight times
 
 
-@pytest.mark.parametrize("name", ["x.png", "x.npz", "x.gif", "x.mp4"])
+@pytest.mark.parametrize("name", ["x.png", "x.gif", "x.mp4"])
 def test_the_same_samples_make_the_same_bytes(tmp_path: Path, name: str) -> None:
     spec = ArraySpec((8, 8, 3))
     x = samples(spec)
@@ -270,7 +252,7 @@ def test_the_same_samples_make_the_same_bytes(tmp_path: Path, name: str) -> None
 
 def test_unknown_endings_and_wrong_arrays_are_named(tmp_path: Path) -> None:
     spec = ArraySpec((8, 8, 3))
-    with pytest.raises(ValueError, match=r"'\.jpg'.*\.png, \.npz, \.gif, \.mp4") as error:
+    with pytest.raises(ValueError, match=r"'\.jpg'.*\.png, \.gif, \.mp4, \.npz") as error:
         write_samples(tmp_path / "x.jpg", samples(spec), spec, {})
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match=r"\(8, 8, 3\)"):

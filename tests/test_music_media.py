@@ -100,10 +100,6 @@ def test_single_files_hold_all_pieces(tmp_path):
     (png,) = write_samples(tmp_path / "a.png", batch(3), roll_spec(2, 4), {})
     with Image.open(png) as picture:
         np.testing.assert_array_equal(np.asarray(picture), sheet(batch(3), roll_spec(2, 4)))
-    (npz,) = write_samples(tmp_path / "a.npz", batch(3), roll_spec(2, 4), {"seed": "7"})
-    with np.load(npz) as arrays:
-        np.testing.assert_array_equal(arrays["x"], batch(3))
-        assert arrays["seed"] == "7"
     with pytest.raises(MusicError, match=r"\.mid, \.wav, \.png, \.npz"):
         write_samples(tmp_path / "a.ogg", batch(), roll_spec(2, 4), {})
     with pytest.raises(MusicError, match="shape"):

@@ -9,6 +9,7 @@ import pytest
 
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.objectives import gan, vae
+from genjax_art.objectives.game import Rules
 from genjax_art.spec import ArraySpec
 from genjax_art.train.state import create_state
 from genjax_art.train.step import fold, make_step
@@ -45,7 +46,7 @@ BATCH = {"x": jnp.asarray(REAL)}
 
 
 def toy_gan(loss="minimax", **options):
-    method = gan.build(NETWORKS, SPEC, SGD, loss=loss, **options)
+    method = gan.build(NETWORKS, SPEC, SGD, rules=Rules(loss=loss, **options))
     return method, *method.init(KEY)
 
 
@@ -131,7 +132,7 @@ class NormDiscriminator(nn.Module):
 def test_real_and_fake_have_batch_statistics_of_their_own():
     """Together they would be told apart by the sign alone; apart each has mean 0."""
     networks = {**NETWORKS, "discriminator": NormDiscriminator()}
-    method = gan.build(networks, SPEC, SGD, loss="wasserstein")
+    method = gan.build(networks, SPEC, SGD, rules=Rules(loss="wasserstein"))
     params, extras = method.init(KEY)
     assert loss_of(method, "discriminator", params, extras)[0] == pytest.approx(0.0, abs=1e-4)
     others = {"generator": params["generator"]}

@@ -10,6 +10,7 @@ from small import small_networks
 from genjax_art.errors import UsageError
 from genjax_art.models.packing import pack, unpack
 from genjax_art.objectives import gan
+from genjax_art.objectives.game import Rules
 from genjax_art.spec import ArraySpec
 
 SHAPES = {"points": (6, 3), "roll": (6, 4, 5, 2), "clip": (6, 2, 3, 4, 1)}
@@ -38,7 +39,7 @@ def test_any_discriminator_judges_packs(model):
     """Three examples a pack: its first layer has three times the channels, and its loss is that of packs."""
     spec = ArraySpec((8, 8, 1))
     networks = small_networks(model, spec)
-    method = gan.build(networks, spec, TRANSFORMS, packing=3, loss="wasserstein")
+    method = gan.build(networks, spec, TRANSFORMS, rules=Rules(packing=3, loss="wasserstein"))
     params, extras = method.init(jax.random.key(0))
     x = jax.random.uniform(jax.random.key(1), (6, *spec.shape), minval=-1, maxval=1)
 
@@ -64,7 +65,7 @@ def test_a_pack_is_one_example_to_a_penalty():
     """R1 is the squared slope in all members of a pack together."""
     spec = ArraySpec((3,), kind="points")
     networks = small_networks("mlp", spec)
-    method = gan.build(networks, spec, TRANSFORMS, packing=2, penalties={"r1": 1.0})
+    method = gan.build(networks, spec, TRANSFORMS, rules=Rules(packing=2, penalties={"r1": 1.0}))
     params, extras = method.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (4, 3))
     _, (metrics, _) = method.players[0].loss(params["discriminator"], params, extras, {"x": x}, jax.random.key(2))
@@ -79,4 +80,4 @@ def test_a_pack_is_one_example_to_a_penalty():
 def test_packs_have_no_label():
     spec = ArraySpec((3,), kind="points", classes=("a", "b"))
     with pytest.raises(UsageError, match="packs have no label"):
-        gan.build(small_networks("mlp", spec, conditional=True), spec, TRANSFORMS, packing=2)
+        gan.build(small_networks("mlp", spec, conditional=True), spec, TRANSFORMS, rules=Rules(packing=2))

@@ -6,23 +6,25 @@ import jax
 import numpy as np
 import pytest
 from helpers import slow_convolutions
-from small import noise, shrink, spec_of
+from small import noise, shrink, smaller, spec_of
 
 from genjax_art import drawing, runs
 from genjax_art.build import build_plan, load_preset, preset_names
 from genjax_art.train.logs import read_metrics
 from genjax_art.train.state import state_shapes
 from genjax_art.train.step import batches_per_step, make_step
-from genjax_art.training import run
+from genjax_art.training import compile_plan, run
 
 ENDINGS = {"image": "png", "clip": "gif", "roll": "mid", "points": "png"}
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_presets_train_resume_and_draw(name, quick_runs, tmp_path):
+def test_presets_train_resume_and_draw(name, quick_runs, tmp_path, monkeypatch):
     preset = load_preset(name)
-    spec = spec_of(preset.data)
+    spec = smaller(spec_of(preset.data))
     plan, source = build_plan(shrink(preset), spec), noise(spec)
+    compiled = compile_plan(plan, "jit")  # once for both runs
+    monkeypatch.setattr("genjax_art.training.compile_plan", lambda plan, how: compiled)
     assert run(dataclasses.replace(plan, steps=1), source, tmp_path, how="jit") == 0
     assert run(plan, source, tmp_path, how="jit", resume=True) == 0
     rows = read_metrics(tmp_path / "metrics.jsonl")
@@ -40,6 +42,7 @@ def test_presets_train_resume_and_draw(name, quick_runs, tmp_path):
     paths = drawing.grid(plan, state, tmp_path / "drawn.npz", n=3, seed=0)
     with np.load(paths[0]) as arrays:
         assert arrays["x"].shape == (3, *spec.shape) and np.isfinite(arrays["x"]).all()
+        assert ("label" in arrays) == bool(plan.method.classes)
 
 
 def equal(a, b):

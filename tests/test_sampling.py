@@ -91,6 +91,9 @@ def test_arrays_are_the_samples(command, folder, plan, state, tmp_path):
         np.testing.assert_array_equal(arrays["x"], drawn(plan, state, n=5))
         assert arrays["x"].dtype == np.float32 and arrays["x"].shape == (5, *GREY.shape)
         assert (arrays["low"], arrays["high"], str(arrays["step"])) == (-1, 1, "3")
+        labels = sampling.labels_for(plan.method, 5, 0)
+        np.testing.assert_array_equal(arrays["label"], labels)
+        assert arrays["classes"].tolist() == list(plan.method.classes)
 
 
 def test_a_folder_gets_single_pictures_of_the_original_size(command, folder, plan, state, tmp_path):
@@ -207,6 +210,6 @@ def test_the_hash_sees_names_shapes_types_and_values():
 
 def test_an_unconditional_run_has_no_labels(state):
     method = Method((), lambda key: ({}, {}), lambda params, extras, z, label: z, "generator", 4)
-    assert sampling.labels_for(method, 3, jax.random.key(0)) is None
+    assert sampling.labels_for(method, 3, 0) is None
     with pytest.raises(RunError, match="'cat' asked of a run that is not conditional"):
-        sampling.labels_for(method, 3, jax.random.key(0), "cat")
+        sampling.labels_for(method, 3, 0, "cat")

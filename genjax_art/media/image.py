@@ -1,4 +1,4 @@
-"""Pictures as files: PNG grids and single PNGs, GIF and MP4, NPZ arrays.
+"""Pictures as files: PNG grids and single PNGs, GIF and MP4.
 
 Every writer replaces its file in one step (a killed process leaves the old file or the new one, no half file)
 and makes the same bytes of the same input with the same library versions: no clock, no host name, one encoder
@@ -7,7 +7,6 @@ thread.
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
@@ -19,7 +18,7 @@ from jaxtyping import Float, UInt8
 
 from genjax_art.spec import ArraySpec
 
-ENDINGS = ".png, .npz, .gif, .mp4"
+ENDINGS = ".png, .gif, .mp4, .npz"  # the last by `writers.py`
 GRID_SIDE = 64  # pixels: smaller pictures in a grid file are enlarged by a whole number up to about this side
 MOVIE_SIDE = 256  # the same for GIF and MP4 (an even number): many players do not enlarge
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -186,26 +185,6 @@ def write_mp4(
         file.mux(stream.encode())
 
 
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An uncompressed NPZ that `numpy.load` reads without pickle.
-
-    Written by hand, because what np.savez puts down as the time is zipfile's affair.
-    """
-    with replacing(path) as part, zipfile.ZipFile(part, "w") as file:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980
-            entry.create_system = 3  # Unix, wherever it is written
-            with file.open(entry, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
-
-
-def sample_arrays(x: np.ndarray, spec: ArraySpec, metadata: Mapping[str, str]) -> dict[str, np.ndarray]:
-    arrays = {"x": x.astype(np.float32), "low": np.asarray(spec.low), "high": np.asarray(spec.high)}
-    if taken := sorted(arrays.keys() & metadata.keys()):
-        raise ValueError(f"metadata {taken[0]!r} has the name of an array of the .npz: rename it")
-    return arrays | {key: np.asarray(value) for key, value in sorted(metadata.items())}
-
-
 def sheet(x: Float[np.ndarray, "n h w c"], spec: ArraySpec) -> UInt8[np.ndarray, "H W c"]:
     """The pictures in one grid, small ones enlarged by a whole number."""
     return grid(to_uint8(x, spec), scale=max(1, GRID_SIDE // max(spec.space)))
@@ -220,8 +199,7 @@ def write_samples(
 ) -> list[Path]:
     """Write pictures as the ending of `out` asks and return the files written.
 
-    `.png`: all in one grid.  `.npz`: `x` as float32 in the spec's units (not clipped), `low`, `high` and each
-    metadata entry as a string.  `.gif`, `.mp4`: each picture is a frame, `fps` a second.  No ending, or a
+    `.png`: all in one grid.  `.gif`, `.mp4`: each picture is a frame, `fps` a second.  No ending, or a
     folder that exists: single PNGs `00000.png` ... of the original size, each with its `index`.  Small
     pictures are enlarged by a whole number in the grid and the films.  Files of the same name are replaced,
     others in the folder stay.  Raises ValueError for another ending, and for `x` not of the spec's shape.
@@ -239,8 +217,6 @@ def write_samples(
     match ending:
         case ".png":
             write_png(out, sheet(x, spec), metadata)
-        case ".npz":
-            write_npz(out, sample_arrays(x, spec, metadata))
         case ".gif":
             write_gif(out, enlarge(to_uint8(x, spec), film_scale), fps, metadata)
         case ".mp4":

@@ -1,4 +1,4 @@
-"""Music as files: MIDI to open, WAV to hear, a piano roll in colours to see, NPZ to compute with."""
+"""Music as files: MIDI to open, WAV to hear, a piano roll in colours to see."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from genjax_art.media.image import grid, replacing, write_npz, write_png
+from genjax_art.media.image import grid, replacing, write_png
 from genjax_art.media.synth import render, wav_bytes
 from genjax_art.midi import Song, midi_bytes
 from genjax_art.notes import (
@@ -22,7 +22,7 @@ from genjax_art.notes import (
 )
 from genjax_art.spec import ArraySpec
 
-ENDINGS = ".mid, .wav, .png, .npz"
+ENDINGS = ".mid, .wav, .png, .npz"  # the last by `writers.py`
 # One colour per voice, told apart by colour-blind eyes too: Okabe & Ito, "Color Universal Design", 2008.
 COLOURS = np.asarray(
     [
@@ -124,20 +124,13 @@ def write_samples(
     """Write music as the ending of `out` asks and return the files written.
 
     `x` is decoded at the middle of the spec's range (see `notes.decode_roll`). `.mid`, `.wav`: all pieces one
-    after another. `.png`: their piano rolls in one grid. `.npz`: `x` as float32 (not decoded), `low`, `high`
-    and each metadata entry as a string. No ending, or a folder that exists: `00000.mid`, `00000.wav`,
-    `00000.png` and so on for each piece, with its `index`. Files of the same name are replaced, others in
-    the folder stay.
+    after another. `.png`: their piano rolls in one grid. No ending, or a folder that exists: `00000.mid`,
+    `00000.wav`, `00000.png` and so on for each piece, with its `index`. Files of the same name are replaced,
+    others in the folder stay.
     Raises MusicError for another ending, and for `x` not of the spec's shape.
     """
     if spec.kind != "roll" or x.shape[1:] != spec.shape:
         raise MusicError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples writes rolls")
-    if out.suffix.lower() == ".npz":
-        arrays = {"x": x.astype(np.float32), "low": np.asarray(spec.low), "high": np.asarray(spec.high)}
-        if taken := sorted(arrays.keys() & metadata.keys()):
-            raise MusicError(f"metadata {taken[0]!r} has the name of an array of the .npz: rename it")
-        write_npz(out, arrays | {key: np.asarray(value) for key, value in sorted(metadata.items())})
-        return [out]
     rolls = decode_roll(x, (spec.low + spec.high) / 2)
     if out.suffix.lower() == ".png" and not out.is_dir():
         write_png(out, sheet(x, spec), metadata)

@@ -1,4 +1,4 @@
-"""Points as files: a scatter plot as PNG, NPZ arrays."""
+"""Points as files: a scatter plot as PNG."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from genjax_art.media.image import sample_arrays, write_npz, write_png
+from genjax_art.media.image import write_png
 from genjax_art.spec import ArraySpec
 
 SIDE = 384  # pixels of the square plot
@@ -35,16 +35,12 @@ def sheet(x: Float[np.ndarray, "n d"], spec: ArraySpec) -> UInt8[np.ndarray, "h 
 def write_samples(out: Path, x: Float[np.ndarray, "n d"], spec: ArraySpec, metadata: Mapping[str, str]) -> list[Path]:
     """Write points as the ending of `out` asks and return the files written.
 
-    `.png`: a scatter plot of the first two coordinates. `.npz`: `x` as float32, `low`, `high` and each metadata entry
-    as a string. Raises ValueError for another ending, and for `x` not of the spec's shape.
+    `.png`: a scatter plot of the first two coordinates. Raises ValueError for another ending, and for `x` not of the
+    spec's shape.
     """
     if spec.kind != "points" or x.shape[1:] != spec.shape:
         raise ValueError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples writes points")
-    match out.suffix.lower():
-        case ".png":
-            write_png(out, sheet(x, spec), metadata)
-        case ".npz":
-            write_npz(out, sample_arrays(x, spec, metadata))
-        case _:
-            raise ValueError(f"unknown ending {out.suffix!r} of {out}: points are written as .png or .npz")
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"unknown ending {out.suffix!r} of {out}: points are written as .png or .npz")
+    write_png(out, sheet(x, spec), metadata)
     return [out]

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
+from genjax_art.media.arrays import write_arrays
 from genjax_art.spec import ArraySpec
 
 MODULES: Mapping[str, str] = {
@@ -24,9 +25,19 @@ def _module(spec: ArraySpec) -> ModuleType:
 
 
 def write_samples(
-    out: Path, x: Float[np.ndarray, "n *shape"], spec: ArraySpec, metadata: Mapping[str, str]
+    out: Path,
+    x: Float[np.ndarray, "n *shape"],
+    spec: ArraySpec,
+    metadata: Mapping[str, str],
+    labels: Int[np.ndarray, " n"] | None = None,
 ) -> list[Path]:
-    """Writes examples as the ending of `out` asks and returns the files; see the medium's own `write_samples`."""
+    """Writes examples as the ending of `out` asks and returns the files.
+
+    `.npz`: the arrays, labels among them (`arrays.py`); else see the medium's own `write_samples`.
+    """
+    if out.suffix.lower() == ".npz" and not out.is_dir():
+        write_arrays(out, x, spec, metadata, labels)
+        return [out]
     return _module(spec).write_samples(out, x, spec, metadata)
 
 

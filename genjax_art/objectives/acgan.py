@@ -15,7 +15,7 @@ from genjax_art.errors import UsageError
 from genjax_art.losses.creative import label_cross_entropy
 from genjax_art.models.heads import WithHead
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import NO_PENALTIES, Rules, Value
+from genjax_art.objectives.game import DEFAULT, Rules
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import D, G, Outputs, Round
 from genjax_art.spec import ArraySpec
@@ -27,18 +27,14 @@ def build(
     transforms: Mapping[str, optax.GradientTransformation],
     *,
     class_weight: float = 1.0,
-    loss: str = "non_saturating",
-    penalties: Mapping[str, Value] = NO_PENALTIES,
-    augmentations: tuple[str, ...] = (),
-    discriminator_repeats: int = 1,
-    shared_latents: bool = True,
+    rules: Rules = DEFAULT,
 ) -> Method:
     """The players `discriminator` and `generator` of a GAN, with a class head on the discriminator.
 
     Args:
       networks: as of `objectives/gan.py`, the generator conditional. The discriminator is not shown the labels.
       class_weight: weight of the classes' cross-entropies beside the adversarial losses; 1 in the paper.
-      others: as of `objectives/gan.py`.
+      rules: as of `objectives/gan.py`, without packs.
 
     Metrics, beside those of a GAN: `class_accuracy` of reals (in the discriminator) and of fakes (in the generator).
 
@@ -59,13 +55,6 @@ def build(
         label = round.batch["label"]
         return class_weight * cross_entropy(round.of_fake, label), {"class_accuracy": accuracy(round.of_fake, label)}
 
-    rules = Rules(
-        loss=loss,
-        penalties=penalties,
-        augmentations=augmentations,
-        discriminator_repeats=discriminator_repeats,
-        shared_latents=shared_latents,
-    )
     return gan.play(networks, spec, transforms, rules, (discriminator_term,), (generator_term,))
 
 

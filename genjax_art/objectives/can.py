@@ -21,7 +21,7 @@ from genjax_art.losses.creative import (
     style_ambiguity,
 )
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import NO_PENALTIES, Rules, Value
+from genjax_art.objectives.game import DEFAULT, Rules
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import Round
 from genjax_art.spec import ArraySpec
@@ -37,11 +37,7 @@ def build(
     ambiguity: float = 1.0,
     form: Literal["softmax", "binary"] = "softmax",
     style_weight: float = 1.0,
-    loss: str = "non_saturating",
-    penalties: Mapping[str, Value] = NO_PENALTIES,
-    augmentations: tuple[str, ...] = (),
-    discriminator_repeats: int = 1,
-    shared_latents: bool = True,
+    rules: Rules = DEFAULT,
 ) -> Method:
     """The players `discriminator` and `generator` of a GAN, with the style head's terms.
 
@@ -51,7 +47,7 @@ def build(
       form: "softmax", cross-entropy of the uniform distribution; "binary", K questions with target 1/K (the paper's
         equation).
       style_weight: weight of the style head's cross-entropy in the discriminator's loss.
-      others: as of `objectives/gan.py`.
+      rules: as of `objectives/gan.py`, without packs.
 
     Metrics, beside those of a GAN: of reals (in the discriminator) `style_accuracy` and `style_entropy`, of fakes
     (in the generator) `style_entropy` and `style_ambiguity`. Entropies are means over ln K, 0 to 1.
@@ -84,11 +80,4 @@ def build(
             "style_entropy": jnp.mean(normalised_style_entropy(style)),
         }
 
-    rules = Rules(
-        loss=loss,
-        penalties=penalties,
-        augmentations=augmentations,
-        discriminator_repeats=discriminator_repeats,
-        shared_latents=shared_latents,
-    )
     return gan.play(networks, spec, transforms, rules, (discriminator_term,), (generator_term,))

@@ -49,22 +49,44 @@ Loss = tuple[Float[Array, ""], tuple[Mapping[str, Float[Array, ""]], Mapping[str
 
 @dataclass(frozen=True)
 class Rules:
-    """The arguments of `gan.build`, which says what they mean."""
+    """The rules of the game, each of which can be chosen alone; options of every objective that plays it."""
 
     loss: str = "non_saturating"
-    penalties: Mapping[str, Value] = field(default_factory=dict)
-    generator_penalties: Mapping[str, Value] = field(default_factory=dict)
+    """Adversarial loss: a name in `ADVERSARIAL`."""
+    penalties: Mapping[str, Value] = field(default_factory=lambda: NO_PENALTIES)
+    """Weights of what holds the discriminator: the penalties on its slope in `losses/penalty.py`, as factors (papers
+    that write gamma/2 for R1 and R2 have a weight of gamma/2 here), and `regularisers.OF_DISCRIMINATOR`."""
+    generator_penalties: Mapping[str, Value] = field(default_factory=lambda: NO_GENERATOR_PENALTIES)
+    """Weights of `regularisers.OF_GENERATOR` in the generator's loss."""
     lazy: int = 1
+    """Penalties on slopes are taken at every so many-th update of the discriminator only, times that number
+    (arXiv:1912.04958). It saves time on large pictures. Warning: with R1 and R2 it fails on 2-D toys and on
+    Stacked-MNIST, where a discriminator runs away between two penalties: leave it at 1 there."""
     augmentations: tuple[str, ...] = ()
+    """Names in `models.augment.AUGMENTATIONS`; the discriminator sees reals and fakes through them and every gradient,
+    penalties' included, goes through them (DiffAugment, arXiv:2006.10738)."""
     augmentation_probability: Value = 1.0
+    """Of each augmentation, for each example."""
     augmentation_policy: Literal["given", "adaptive"] = "given"
+    """given: with that probability; adaptive: from 0 to at most that probability, as much as the discriminator
+    overfits (ADA, arXiv:2006.06676)."""
     discriminator_repeats: int = 1
+    """Updates of the discriminator in a step, each on a fresh batch."""
     shared_latents: bool = True
+    """Both updates see the fakes of the same latents, which are then computed once."""
     packing: int = 1
+    """How many examples the discriminator judges at once (PacGAN, arXiv:1712.04086); unconditional only."""
     top_k: Value = 1.0
+    """Share of the fakes, those that look most real, from which the generator learns (arXiv:2002.06224, from 1 to 0.5
+    there)."""
     unrolled_steps: int = 0
+    """The generator plays against the discriminator that many steps of gradient descent ahead, and sees through them
+    (arXiv:1611.02163)."""
     unrolled_rate: float = 0.01
+    """The rate of that descent."""
     burn_in: int = 10_000
+    """A value given as a pair goes from the first to the second in half a cosine over that many steps, as R3GAN's
+    (arXiv:2501.05441)."""
 
     def at(self, value: Value, step: Int[Array, ""] | None) -> float | Float[Array, ""]:
         """`value` after `step` steps."""
@@ -81,6 +103,9 @@ class Rules:
             averaging=bool(self.penalties.get("lecam")),
             adaptive=self.augmentation_policy == "adaptive",
         )
+
+
+DEFAULT = Rules()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from genjax_art.errors import UsageError
 from genjax_art.losses.creative import gaussian_code_loss, label_cross_entropy
 from genjax_art.models.heads import WithCodes, WithHead, codes_of
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import NO_PENALTIES, Rules, Value
+from genjax_art.objectives.game import DEFAULT, Rules
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import D, G, Round
 from genjax_art.spec import ArraySpec
@@ -31,11 +31,7 @@ def build(
     categories: int = 10,
     continuous: int = 2,
     information: float = 1.0,
-    loss: str = "non_saturating",
-    penalties: Mapping[str, Value] = NO_PENALTIES,
-    augmentations: tuple[str, ...] = (),
-    discriminator_repeats: int = 1,
-    shared_latents: bool = True,
+    rules: Rules = DEFAULT,
 ) -> Method:
     """The players `discriminator` and `generator` of a GAN, with a head for the codes on the discriminator.
 
@@ -44,7 +40,7 @@ def build(
       categories: values of the categorical code, 0 for none; the largest of as many latents names it.
       continuous: number of continuous codes.
       information: weight lambda of the codes' negative log-likelihood in both losses.
-      others: as of `objectives/gan.py`.
+      rules: as of `objectives/gan.py`, without packs.
 
     Metrics, beside those of a GAN: `information`, the lower bound of the mutual information in nats, at most H(c).
 
@@ -74,11 +70,4 @@ def build(
             values = values + label_cross_entropy(found[:, :categories], category)
         return information * values, {"information": entropy - jnp.mean(values)}
 
-    rules = Rules(
-        loss=loss,
-        penalties=penalties,
-        augmentations=augmentations,
-        discriminator_repeats=discriminator_repeats,
-        shared_latents=shared_latents,
-    )
     return gan.play(networks, spec, transforms, rules, (term,), (term,))
