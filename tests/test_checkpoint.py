@@ -15,8 +15,9 @@ from genjax_art.errors import RunError
 from genjax_art.shards import global_mean
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import compile_step
+from genjax_art.train.player import Player
 from genjax_art.train.state import create_state, state_shapes
-from genjax_art.train.step import Player, make_step
+from genjax_art.train.step import make_step
 
 # reads that Orbax has abandoned after a damaged one
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

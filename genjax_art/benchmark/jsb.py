@@ -28,8 +28,9 @@ from genjax_art.data.jsb import KEYS, quarter_rolls
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import Batch, Params
 from genjax_art.train.compile import compile_step, prepare_process
+from genjax_art.train.player import Player
 from genjax_art.train.state import create_state
-from genjax_art.train.step import Player, make_step
+from genjax_art.train.step import make_step
 
 END = KEYS  # the token after a step's lowest key
 BEATS = 4

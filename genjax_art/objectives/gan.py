@@ -21,7 +21,8 @@ from genjax_art.objectives.game import DEFAULT, NO_GENERATOR_PENALTIES, NO_PENAL
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import MEMORY, D, G, Term
 from genjax_art.spec import ArraySpec, Key, Params
-from genjax_art.train.step import Player, fold
+from genjax_art.train.player import Player
+from genjax_art.train.step import fold
 
 
 def build(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.spec import Key, Params
-from genjax_art.train.step import Player
+from genjax_art.train.player import Player
 
 # generate(params, extras, z, label) -> x in the spec's range; params and extras are those of `Method.sampled`
 Generate = Callable[[Params, Mapping[str, Any], Array, Array | None], Array]

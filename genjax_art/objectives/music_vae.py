@@ -22,7 +22,8 @@ from genjax_art.objectives.method import Method
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Params
 from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
-from genjax_art.train.step import Player, fold
+from genjax_art.train.player import Player
+from genjax_art.train.step import fold
 
 VAE = "vae"
 CLIMBS = 100  # steps down the gradient in z when a piece is continued

@@ -1,7 +1,7 @@
 """Everything that a run changes, as one tree: what a step takes, returns, and a checkpoint holds."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flax.struct
 import jax
@@ -9,9 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from genjax_art.spec import Key, Params
-
-if TYPE_CHECKING:
-    from genjax_art.train.step import Player
+from genjax_art.train.player import Player
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -31,7 +29,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def create_state(
-    players: "Iterable[Player]",
+    players: Iterable[Player],
     params: Mapping[str, Params],
     extras: Mapping[str, Any] | None = None,
     *,
@@ -58,7 +56,7 @@ def create_state(
 
 
 def state_shapes(
-    players: "Iterable[Player]", init: Callable[[Key], tuple[Any, Any]], ema: Iterable[str] = ()
+    players: Iterable[Player], init: Callable[[Key], tuple[Any, Any]], ema: Iterable[str] = ()
 ) -> TrainState:
     """Shapes and dtypes of the first state, for restoring one without computing anything."""
 

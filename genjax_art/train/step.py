@@ -6,8 +6,6 @@ The step knows nothing of devices, files, configs or clocks; `compile_step` deci
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,34 +14,11 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.shards import device_mean
 from genjax_art.spec import Batch, Key, Params
+from genjax_art.train.player import Metrics, Player
 from genjax_art.train.state import TrainState
 
-Metrics = Mapping[str, Float[Array, ""]]
 Decay = Callable[[Int[Array, ""]], Float[Array, ""]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-
-# loss(own, others, extras, batch, key) -> (scalar, (metrics, new extras)). It is differentiated in `own`;
-# `others` has no entry for the player itself, so that looking oneself up there fails instead of giving a
-# silent zero gradient.
-Loss = Callable[
-    [Params, Mapping[str, Params], Mapping[str, Any], Batch, Key],
-    tuple[Float[Array, ""], tuple[Metrics, Mapping[str, Any]]],
-]
-
-
-@dataclass(frozen=True)
-class Player:
-    """Who owns which parameters, what it minimises, how it moves, and how often a step.
-
-    `stream` names the player's random numbers (its own name by default). Two players with the same stream draw
-    the same numbers; a generator's forward pass on shared latents is then computed once for both.
-    """
-
-    name: str
-    loss: Loss
-    tx: optax.GradientTransformation
-    repeats: int = 1
-    stream: str | None = None
 
 
 def fold(key: Key, purpose: str) -> Key:
