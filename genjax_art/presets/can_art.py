@@ -1,6 +1,6 @@
 """Creative adversarial network on pictures with style labels, 32x32x3: art of no style that its judge knows.
 
-Source: Elgammal et al. 2017 (arXiv:1706.07068), on the networks of `dcgan-art` with R1. The generator's style entropy
+Source: Elgammal et al. 2017 (arXiv:1706.07068), on the networks of `dcgan-art`. The generator's style entropy
 against that of reals, both over ln K, tells how far it has left the styles; --objective.ambiguity 0 imitates.
 Any folder with a sub-folder for each style will do: --data.name image_folder --data.folder DIR.
 python train.py can-art
@@ -8,16 +8,14 @@ python train.py can-art
 
 from genjax_art.config import Component, Data, Experiment, Optimizer
 
-_adam = Optimizer(2e-4)
-
 EXPERIMENT = Experiment(
     name="can-art",
     data=Data("procedural_art", size=(32, 32), channels=3),
-    model=Component("dcgan", {"width": 64, "generator_norm": "batch", "style_head": True}),
-    objective=Component("can", {"ambiguity": 1.0, "penalties": {"r1": 0.05}}),
-    optimizers={"discriminator": _adam, "generator": _adam},
+    model=Component("dcgan", {"width": 32, "growth": 2, "kernel": 4, "generator_norm": "batch", "style_head": True}),
+    objective=Component("can", {"ambiguity": 1.0}),
+    optimizers={"discriminator": Optimizer(2e-4), "generator": Optimizer(2e-4)},
     batch_size=64,
-    steps=10_000,
+    steps=6_000,
     ema_half_life={"generator": 10_000.0},
     sample_every=1000,
     save_every=2000,

@@ -1,7 +1,7 @@
 """Grid of 5 x 5 narrow Gaussians, the mode-coverage test of PacGAN: the networks and the method of `ring8`.
 
-Source of the data: Lin et al. 2018 (arXiv:1712.04086). The plane is four times as wide as the ring's, so
-slopes are a quarter of its and penalties weigh 16 times as much.
+Source of the data: Lin et al. 2018 (arXiv:1712.04086). The plane is four times as wide as the ring's and the modes are
+five times as wide as its, so slopes are smaller by that and the penalties weigh some 25 times as much.
 `python -m genjax_art.benchmark modes --only grid25` trains ten seeds at once and counts the modes.
 python train.py grid25
 """
@@ -15,5 +15,7 @@ EXPERIMENT = dataclasses.replace(
     ring8.EXPERIMENT,
     name="grid25",
     data=Data("grid25"),
-    objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 0.08, "r2": 0.08}}),
+    objective=Component(
+        "gan", {"loss": "relativistic", "penalties": {"r1": (0.5, 3e-3), "r2": (0.5, 3e-3)}, "burn_in": 2500}
+    ),
 )

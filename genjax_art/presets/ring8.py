@@ -3,7 +3,8 @@
 Source of the data: Lin et al. 2018 (arXiv:1712.04086); of the method: Huang et al. 2024
 (arXiv:2501.05441), learning rate to zero. The modes' standard deviation is a hundredth of the ring's radius: Fourier
 features let the discriminator see that scale, and the signs of its latents let the generator jump between modes instead
-of bridging them.
+of bridging them. Strong penalties spread the generator over all modes but leave them twice too wide, weak ones find the
+width but lose modes: they fall from strong to weak over the burn-in.
 `python -m genjax_art.benchmark modes --only ring8` trains ten seeds at once and counts the modes.
 python train.py ring8
 """
@@ -16,7 +17,9 @@ EXPERIMENT = Experiment(
     name="ring8",
     data=Data("ring8"),
     model=Component("mlp", {"latents": 8, "width": 128, "layers": 3, "octaves": 6, "signs": True}),
-    objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 5e-3, "r2": 5e-3}}),
+    objective=Component(
+        "gan", {"loss": "relativistic", "penalties": {"r1": (2e-2, 1e-4), "r2": (2e-2, 1e-4)}, "burn_in": 2500}
+    ),
     optimizers={"discriminator": _adam, "generator": _adam},
     batch_size=256,
     steps=4000,
