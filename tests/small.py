@@ -23,13 +23,19 @@ from genjax_art.data.builder import find_builder
 from genjax_art.data.mixtures import MIXTURES
 from genjax_art.data.request import make_request
 from genjax_art.data.source import open_source
+from genjax_art.data.stacked_mnist import CLASSES as STACKED_DIGITS
 from genjax_art.spec import ArraySpec
 
 LARGEST = 8  # of every whole number among a component's options: widths, latents, samples, ...
 FEWEST = {"discriminator_repeats": 2, "blocks": 1}  # each is compiled anew
 DIGITS = tuple(str(i) for i in range(10))
-# public sets of TFDS, which have no file in our room
-PUBLIC = {"mnist": ((28, 28, 1), DIGITS), "fashion_mnist": ((28, 28, 1), DIGITS), "cifar10": ((32, 32, 3), DIGITS)}
+# sets without a builder in our room: public ones of TFDS, and what is stacked of one
+PUBLIC = {
+    "mnist": ((28, 28, 1), DIGITS),
+    "fashion_mnist": ((28, 28, 1), DIGITS),
+    "cifar10": ((32, 32, 3), DIGITS),
+    "stacked_mnist": ((28, 28, 3), STACKED_DIGITS),
+}
 
 
 def shrink(experiment: Experiment, **changes: Any) -> Experiment:

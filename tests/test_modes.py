@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_art.benchmark.modes import lines, main, summary
+from genjax_art.benchmark.mixture_modes import lines, summary
+from genjax_art.benchmark.modes import main
 from genjax_art.data.mixtures import MIXTURES
 from genjax_art.data.source import DataError, open_source
 from genjax_art.errors import UsageError
@@ -146,5 +147,5 @@ def test_a_row_of_the_benchmark_tells_the_worst_and_the_too_narrow():
     text = "\n".join(lines(narrow | {"seconds": 1.0}))
     assert "under-dispersed: 1" in text
     assert "VEEGAN" in text and "52.9%" in text
-    with pytest.raises(UsageError, match=r"unknown row 'ring9'.*grid25"):
+    with pytest.raises(UsageError, match=r"unknown row 'ring9'.*grid25.*stacked-mnist-r1"):
         main(["--only", "ring9"])

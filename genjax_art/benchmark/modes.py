@@ -1,13 +1,12 @@
-"""Mode coverage on mixtures with known modes, ten seeds each, beside the published figures.
+"""Mode coverage on data with known modes, beside the published figures.
 
 python -m genjax_art.benchmark modes [--only ring8 grid25] [--seeds 10] [--json FILE]
+python -m genjax_art.benchmark modes --only stacked-mnist
+python -m genjax_art.benchmark modes --only stacked-mnist stacked-mnist-gan stacked-mnist-r1      (R3GAN's ablation)
 
-The protocol of PacGAN (arXiv:1712.04086, section 4.1): 2,500 samples; one of high quality lies within three standard
-deviations of its nearest mode, a mode is covered if it has such a sample. Each row is the preset of its name, all seeds
-in one compiled step, sampled with the moving average.
+The protocols are told in `mixture_modes.py` and `stacked_mnist.py`.
 """
 
-import dataclasses
 import json
 import os
 import platform
@@ -15,115 +14,48 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 import tyro
 
-from genjax_art import sampling
-from genjax_art.build import build_plan, build_source, load_preset
-from genjax_art.data.mixtures import MIXTURES
+from genjax_art.benchmark import mixture_modes, stacked_mnist
 from genjax_art.errors import UsageError, unknown
-from genjax_art.metrics.modes import CEILING_2D, Coverage, mode_coverage
-from genjax_art.train import seeds
 from genjax_art.train.compile import prepare_process
-from genjax_art.train.loop import train
-from genjax_art.training import compile_plan, initial_state, stream_of
 
-SAMPLES = 2500
-ROWS = ("ring8", "grid25")
-# Means over ten runs: modes, share of high quality (None: not given). GAN, PacGAN: Lin et al. 2018, table 1
-# (arXiv:1712.04086); VEEGAN: Srivastava et al. 2017, table 1 (arXiv:1705.07761).
-PUBLISHED: dict[str, dict[str, tuple[float, float | None]]] = {
-    "ring8": {"GAN": (6.3, None), "PacGAN4": (7.8, None), "VEEGAN": (8.0, 0.529)},
-    "grid25": {"GAN": (17.3, None), "PacGAN4": (24.8, None), "VEEGAN": (24.6, 0.40)},
-}
+KINDS = {name: kind for kind in (mixture_modes, stacked_mnist) for name in kind.ROWS}
 
 
 @dataclass(frozen=True)
 class Command:
-    """Train on mixtures and count the modes."""
+    """Train on data with known modes and count those of the samples."""
 
-    only: tuple[str, ...] = ROWS
-    """Names of rows."""
-    seeds: int = 10
-    """Runs of each, with seeds 0, 1, ..."""
+    only: tuple[str, ...] = mixture_modes.ROWS
+    """Names of rows: ring8, grid25, stacked-mnist, stacked-mnist-gan, stacked-mnist-r1."""
+    seeds: int | None = None
+    """Runs of each, with seeds 0, 1, ...; None: ten on points, one on pictures."""
     steps: int | None = None
     """Length of a run; None: that of the preset."""
     json: Path | None = None
     """Also write the rows here."""
 
 
-def coverages(name: str, k: int, steps: int | None = None) -> list[Coverage]:
-    """Trains the preset `name` with seeds 0 ... k-1 and counts the modes of each."""
-    experiment = dataclasses.replace(load_preset(name), seeds=k)
-    if steps is not None:
-        experiment = dataclasses.replace(experiment, steps=steps)
-    source, mixture = build_source(experiment), MIXTURES[experiment.data.name]()
-    plan = build_plan(experiment, source.spec)
-    compiled = compile_plan(plan, "jit")
-    stream = stream_of(plan, source, 0)
-    state = train(compiled, compiled.put_state(initial_state(plan)), stream, steps=plan.steps)
-    stream.close()
-    state = jax.device_get(state)
-    members = [state] if k == 1 else [seeds.member(state, i) for i in range(k)]
-    made = [sampling.sample(plan.method, one, n=SAMPLES, seed=int(one.seed)) for one in members]
-    return [mode_coverage(x, mixture.centres, 3 * mixture.sd) for x in made]
-
-
-def summary(name: str, found: Sequence[Coverage]) -> dict[str, Any]:
-    """The row: means and standard deviations over the seeds, and the worst of them."""
-    quality, kl = [c.high_quality for c in found], [c.reverse_kl for c in found]
-    total = len(found[0].counts)
-    return {
-        "name": name,
-        "seeds": len(found),
-        "modes": float(np.mean([c.modes for c in found])),
-        "of_modes": total,
-        "runs_with_all_modes": sum(c.modes == total for c in found),
-        "high_quality": float(np.mean(quality)),
-        "high_quality_sd": float(np.std(quality, ddof=1)) if len(found) > 1 else 0.0,
-        "high_quality_worst": float(min(quality)),
-        "reverse_kl": float(np.mean(kl)),
-        "narrow_runs": sum(c.is_narrow() for c in found),
-        "by_seed": [dict(c.row()) for c in found],
-    }
-
-
-def lines(row: dict[str, Any]) -> list[str]:
-    """The row and the published ones, as text."""
-    text = [
-        f"{row['name']:8s} modes {row['modes']:.1f}/{row['of_modes']} "
-        f"(all of them in {row['runs_with_all_modes']} of {row['seeds']} runs)  high quality "
-        f"{row['high_quality']:.1%} ± {row['high_quality_sd']:.1%}, worst {row['high_quality_worst']:.1%} "
-        f"(a faithful sampler: {CEILING_2D:.1%})  reverse KL {row['reverse_kl']:.3f}  {row['seconds']:.0f} s"
-    ]
-    if row["narrow_runs"]:
-        text.append(f"         under-dispersed: {row['narrow_runs']} runs lie above the faithful sampler's share")
-    for method, (modes, quality) in PUBLISHED[row["name"]].items():
-        share = "" if quality is None else f"  high quality {quality:.1%}"
-        text.append(f"         {method:8s} modes {modes:.1f}{share}  (published)")
-    return text
-
-
 def main(arguments: Sequence[str]) -> None:
     """Prints each row as it is measured."""
     command = tyro.cli(Command, args=list(arguments), prog="python -m genjax_art.benchmark modes")
     for name in command.only:
-        if name not in ROWS:
-            raise unknown("row", name, ROWS)
-    if command.seeds < 1:
+        if name not in KINDS:
+            raise unknown("row", name, KINDS)
+    if command.seeds is not None and command.seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {command.seeds}")
     prepare_process()
     machine = f"{os.cpu_count()} x {platform.machine()}, jax {jax.__version__}, {jax.default_backend()}"
-    print(f"{machine}; {SAMPLES} samples a run")
+    print(f"{machine}; samples a run: {mixture_modes.SAMPLES} of points, {stacked_mnist.SAMPLES} of pictures")
     table = []
     for name in command.only:
-        began = time.monotonic()
-        found = coverages(name, command.seeds, command.steps)
-        row = summary(name, found) | {"seconds": time.monotonic() - began, "machine": machine}
+        began, kind = time.monotonic(), KINDS[name]
+        row = kind.measure(name, command.seeds or kind.SEEDS, command.steps)
+        row |= {"seconds": time.monotonic() - began, "machine": machine}
         table.append(row)
-        print("\n".join(lines(row)), flush=True)
+        print("\n".join(kind.lines(row)), flush=True)
         if command.json:
             command.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

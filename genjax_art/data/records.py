@@ -20,6 +20,7 @@ from genjax_art.data.builder import ShippedBuilder, check_folder, find_builder, 
 from genjax_art.data.mixtures import MIXTURES
 from genjax_art.data.pictures import decode_picture
 from genjax_art.data.request import Request
+from genjax_art.data.stacked_mnist import NAME as STACKED_MNIST
 from genjax_art.spec import ArraySpec
 
 READABLE = ("array_record", "parquet")  # the formats with random access
@@ -121,8 +122,9 @@ def _find_registered(request: Request) -> Path:
             f'in another data_dir (that needs pip install -e ".[tensorflow]")'
         )
     if request.name.split("/")[0].split(":")[0] not in tfds.list_builders(with_community_datasets=False):
+        shipped = [*shipped_names(), *MIXTURES, STACKED_MNIST]
         raise DataError(
-            f"no data set {request.name!r}: shipped are {', '.join([*shipped_names(), *MIXTURES])}; "
+            f"no data set {request.name!r}: shipped are {', '.join(shipped)}; "
             f"any image set registered with TensorFlow Datasets works as well (mnist, cifar10, ...)"
         )
     if importlib.util.find_spec("tensorflow") is None:

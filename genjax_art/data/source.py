@@ -6,6 +6,8 @@ from genjax_art.data.arrays import ArraySource, DataError, Source, array_source,
 from genjax_art.data.cache import load_decoded, save_decoded
 from genjax_art.data.mixtures import MIXTURES, open_mixture
 from genjax_art.data.request import make_request
+from genjax_art.data.stacked_mnist import NAME as STACKED_MNIST
+from genjax_art.data.stacked_mnist import open_stacked_mnist
 
 __all__ = ["ArraySource", "DataError", "Source", "array_source", "open_source", "synthetic_source"]
 
@@ -26,8 +28,8 @@ def open_source(
     """Opens the data set `name`, prepared and decoded where that was not done before.
 
     `name` is that of a file in this room (`mnist_5k`, `procedural_art`, `image_folder`, ...), of a generated
-    mixture (`ring8`, `grid25`, `mixture1200`), or of an image set of TensorFlow Datasets (`mnist`, `cifar10`,
-    ...: read where it is prepared as array_record or parquet; preparing it takes TensorFlow). `split` is
+    mixture (`ring8`, `grid25`, `mixture1200`) or `stacked_mnist`, or of an image set of TensorFlow Datasets (`mnist`,
+    `cifar10`, ...: read where it is prepared as array_record or parquet; preparing it takes TensorFlow). `split` is
     "train", "test", "all" or a slice such as "train[:10%]".
     Prepared sets lie in `data_dir`, else in $TFDS_DATA_DIR, else in ~/tensorflow_datasets. `folder` holds the
     user's own files, for the sets that read some. Pictures are scaled and cropped to `size` = (height, width)
@@ -37,6 +39,8 @@ def open_source(
     request = make_request(name, split, data_dir, folder, size, channels)
     if name in MIXTURES:
         return open_mixture(request)
+    if name == STACKED_MNIST:
+        return open_stacked_mnist(request, open_source)
     if cached := load_decoded(request):
         return cached
     # not at the top: an import of 0.7 s that a warm start does without

@@ -1,9 +1,10 @@
-"""Mode coverage: do samples reach every mode of a mixture, and do they stay near them?
+"""Mode coverage: do samples reach every mode of the data, and do they stay near them?
 
-The protocol of PacGAN (Lin et al. 2018, arXiv:1712.04086): a sample is of high quality within three
+The protocols of PacGAN (Lin et al. 2018, arXiv:1712.04086). Mixtures: a sample is of high quality within three
 standard deviations of its nearest mode; a mode is covered if at least one such sample is nearest to it; the reverse KL
 is that of the high-quality samples' modes against equal shares. In two dimensions a faithful sampler has
-1 - exp(-9/2) = 98.9 % of high quality: more is not better, it means modes that are too narrow.
+1 - exp(-9/2) = 98.9 % of high quality: more is not better, it means modes that are too narrow. Stacked MNIST: a
+sample's mode is the classes that a classifier finds in its channels, and every sample counts.
 """
 
 from collections.abc import Mapping
@@ -54,6 +55,25 @@ def mode_coverage(samples: Float[np.ndarray, "n d"], centres: Float[np.ndarray, 
     distance = np.linalg.norm(x - c[nearest], axis=1)
     counts = np.bincount(nearest[distance <= radius], minlength=len(c))
     return Coverage(counts, len(x))
+
+
+def class_coverage(found: Int[np.ndarray, "n c"], classes: int) -> Coverage:
+    """Counts each combination of the classes found in the c channels of n samples: classes^c modes.
+
+    That of the classes a, b, c is mode (a classes + b) classes + c.
+    """
+    weights = classes ** np.arange(found.shape[1] - 1, -1, -1)
+    counts = np.bincount(found.astype(np.int64) @ weights, minlength=classes ** found.shape[1])
+    return Coverage(counts, len(found))
+
+
+def noise_floor(modes: int, samples: int) -> float:
+    """The reverse KL, nats, that is to be expected of a perfect sampler whose modes have equal shares: (K - 1) / 2n.
+
+    To first order, for many samples a mode: 2n times the divergence then follows a chi-squared law of K - 1 degrees of
+    freedom. 0.019 for 1,000 modes and 26,000 samples.
+    """
+    return (modes - 1) / (2 * samples)
 
 
 def divergence(counts: Int[np.ndarray, " k"]) -> float:
