@@ -1,6 +1,6 @@
 """Measure a trained run: python -m genjax_art.evaluate RUN [--json FILE].
 
-Music: every measure beside the band of held-out pieces, copies, reconstruction, latent space.
+Music: every measure beside the band of held-out pieces, Frechet distance, copies, reconstruction, latent space.
 """
 
 import dataclasses

@@ -10,8 +10,10 @@ from jaxtyping import Float, Float64, UInt8
 from genjax_art import sampling
 from genjax_art.losses.variational import kl_per_dimension
 from genjax_art.media.walk import slerp
+from genjax_art.metrics.frechet import frechet_distance
 from genjax_art.metrics.music import music_metrics
 from genjax_art.metrics.music_copies import copy_rate
+from genjax_art.metrics.music_features import music_features
 from genjax_art.metrics.music_score import MusicScore, score
 from genjax_art.notes import PITCHES, REST, decode_roll, tokens_from_roll
 from genjax_art.objectives.method import Method
@@ -35,19 +37,30 @@ def sample_report(
 ) -> tuple[MusicScore, dict[str, Any]]:
     """The measures beside the held-out band, and per bar the share that stands in the training pieces in some key.
 
-    `distinct` is the share of generated clips that differ from all others.
+    `frechet_distance` is that of the generated clips' features to the held-out clips', `frechet_distance_training` that
+    of as many training clips, evenly chosen. `distinct` is the share of generated clips that differ from all others.
     """
-    bands = score(music_metrics(generated), music_metrics(heldout), pieces)
+    chosen = np.linspace(0, len(training) - 1, min(len(generated), len(training))).astype(np.int64)
+    made, held, known = (music_metrics(rolls) for rolls in (generated, heldout, training[chosen]))
+    bands = score(made, held, pieces)
     return bands, {
         "inside": bands.inside,
         "measures": len(bands.bands),
         "bands": {
             b.name: {"value": b.value, "low": b.low, "high": b.high, "inside": bool(b.inside)} for b in bands.bands
         },
-        "copy_rate": float(np.nanmean(copy_rate(generated, training))),
-        "copy_rate_heldout": float(np.nanmean(copy_rate(heldout, training))),
+        "frechet_distance": frechet_distance(music_features(made), music_features(held)),
+        "frechet_distance_training": frechet_distance(music_features(known), music_features(held)),
+        "copy_rate": mean_of(copy_rate(generated, training)),
+        "copy_rate_heldout": mean_of(copy_rate(heldout, training)),
         "distinct": len({roll.tobytes() for roll in np.packbits(generated, axis=-1)}) / len(generated),
     }
+
+
+def mean_of(values: Float64[np.ndarray, " n"]) -> float:
+    """The mean without NaN; NaN where nothing else is, as for silence."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def latent_report(
