@@ -5,6 +5,7 @@ python sample.py runs/dcgan-small --n 1000 --out digits.npz   # the arrays; a fo
 python sample.py runs/dcgan-small walk --n 8 --out walk.mp4   # a film that loops
 python sample.py runs/music-vae-small continue --midi mine.mid   # your music and eight more bars
 python sample.py runs/music-vae-small vary --midi mine.mid --amount 0.3
+python sample.py runs/muse-gan-small --soundfont mine.sf2        # the WAV by FluidSynth
 """
 
 from collections.abc import Sequence
@@ -17,15 +18,17 @@ def sample(arguments: Sequence[str]) -> int:
     command = cli.parse_sample(arguments)
     from genjax_art import drawing, revision
     from genjax_art.build import build_plan
+    from genjax_art.media.fluidsynth import soundfont_player
     from genjax_art.runs import read_config
     from genjax_art.train.compile import prepare_process
 
     prepare_process()
+    sound = None if command.soundfont is None else soundfont_player(command.soundfont)
     config, spec = read_config(command.run)
     plan = build_plan(cli.read_experiment(config, command.run), spec)
     state = drawing.load_state(plan, command.run, command.checkpoint, command.member)
     outs = [command.out] if command.out else drawing.default_outs(plan, command.run, command.what)
-    asked: dict[str, Any] = {"n": command.count, "seed": command.seed, "which": command.which}
+    asked: dict[str, Any] = {"n": command.count, "seed": command.seed, "which": command.which, "sound": sound}
     if command.what in ("continue", "vary"):
         draw: Any = {"continue": revision.proceed, "vary": revision.vary}[command.what]
         asked |= {"midi": command.midi} | ({"amount": command.amount} if command.what == "vary" else {})

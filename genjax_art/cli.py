@@ -63,6 +63,8 @@ class SampleCommand:
     """The MIDI file to continue or vary."""
     amount: float = 0.5
     """Of vary: from 0, the piece as the run knows it, to 1, another piece."""
+    soundfont: Path | None = None
+    """Of music: play the WAV by the program FluidSynth with this soundfont (default: the built-in synthesiser)."""
     checkpoint: str = "latest"
     """latest, best or a step."""
     member: int = 0

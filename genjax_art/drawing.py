@@ -9,6 +9,7 @@ import numpy as np
 from genjax_art import runs, sampling
 from genjax_art.build import Plan
 from genjax_art.errors import RunError, UsageError
+from genjax_art.media.synth import Sound
 from genjax_art.media.walk import closed_walk
 from genjax_art.media.writers import write_samples
 from genjax_art.objectives.method import draw_latents
@@ -67,11 +68,12 @@ def grid(
     label: str | None = None,
     truncation: float | None = None,
     which: Which = "default",
+    sound: Sound | None = None,
 ) -> list[Path]:
     """n independent samples, written as the ending of `out` asks; see the medium's `write_samples`."""
     x = sampling.sample(plan.method, state, n=n, seed=seed, label=label, truncation=truncation, which=which)
     labels = sampling.labels_for(plan.method, n, seed, label)
-    return write_samples(out, x, plan.spec, metadata(plan, state, seed, which), labels)
+    return write_samples(out, x, plan.spec, metadata(plan, state, seed, which), labels, sound)
 
 
 def default_outs(plan: Plan, folder: Path, what: str) -> list[Path]:
@@ -90,6 +92,7 @@ def walk(
     label: str | None = None,
     truncation: float | None = None,
     which: Which = "default",
+    sound: Sound | None = None,
 ) -> list[Path]:
     """A film (of music: one piece) that passes n samples on great circles and ends where it began.
 
@@ -109,4 +112,5 @@ def walk(
     x = sampling.generate(plan.method, params, extras, z, labels)
     endings = [out.suffix] if out.suffix else WALKS.get(plan.spec.kind, (".gif", ".mp4"))
     about = metadata(plan, state, seed, which)
-    return [path for ending in endings for path in write_samples(out.with_suffix(ending), x, plan.spec, about, labels)]
+    outs = [out.with_suffix(ending) for ending in endings]
+    return [path for one in outs for path in write_samples(one, x, plan.spec, about, labels, sound)]

@@ -13,6 +13,7 @@ from genjax_art.data.voices import assign_voices
 from genjax_art.drawing import Which, metadata
 from genjax_art.errors import RunError, UsageError
 from genjax_art.media.music import join_rolls, write_song
+from genjax_art.media.synth import Sound
 from genjax_art.midi import Song, read_midi
 from genjax_art.notes import STEPS_PER_BAR, decode_roll, roll_from_notes, window
 from genjax_art.train.state import TrainState
@@ -54,6 +55,7 @@ def vary(
     n: int,
     seed: int,
     which: Which = "default",
+    sound: Sound | None = None,
 ) -> list[Path]:
     """n variations of the music in `midi`, each as long as it is.
 
@@ -78,12 +80,20 @@ def vary(
     for i, pieces in enumerate(np.split(_binary(x, plan), n)):
         notes = window(join_rolls(pieces).notes, 0, len(roll))  # without what fills the last window up
         name = out if n == 1 else out.with_name(f"{out.stem}-{i}{out.suffix}")
-        paths += write_song(name, Song(notes, len(roll), tempo), {**about, "index": str(i)})
+        paths += write_song(name, Song(notes, len(roll), tempo), {**about, "index": str(i)}, sound)
     return paths
 
 
 def proceed(
-    plan: Plan, state: TrainState, out: Path, *, midi: Path, n: int, seed: int, which: Which = "default"
+    plan: Plan,
+    state: TrainState,
+    out: Path,
+    *,
+    midi: Path,
+    n: int,
+    seed: int,
+    which: Which = "default",
+    sound: Sound | None = None,
 ) -> list[Path]:
     """The music in `midi` and n bars that follow it, half a window at a time, each given the half before.
 
@@ -108,7 +118,7 @@ def proceed(
     roll = roll[: own + n * STEPS_PER_BAR]
     song = join_rolls(roll[None])
     about = {**metadata(plan, state, seed, which), "of": midi.name, "own_bars": str(own // STEPS_PER_BAR)}
-    return write_song(out, Song(song.notes, len(roll), tempo), about)
+    return write_song(out, Song(song.notes, len(roll), tempo), about, sound)
 
 
 def _music(plan: Plan, midi: Path) -> tuple[UInt8[np.ndarray, "steps 60 planes"], float]:

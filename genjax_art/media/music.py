@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from genjax_art.media.image import grid, replacing, write_png
-from genjax_art.media.synth import render, wav_bytes
+from genjax_art.media.synth import Sound, song_wav
 from genjax_art.midi import Song, midi_bytes
 from genjax_art.notes import (
     LOWEST,
@@ -70,23 +70,23 @@ def piano_roll(notes: Notes, steps: int) -> UInt8[np.ndarray, "h w 3"]:
     return sheet
 
 
-def write_song(out: Path, song: Song, metadata: Mapping[str, str]) -> list[Path]:
+def write_song(out: Path, song: Song, metadata: Mapping[str, str], sound: Sound | None = None) -> list[Path]:
     """Write one song as `.mid` (with the metadata as texts), `.wav` or `.png`; without an ending, all three.
 
-    Files of the same name are replaced in one step; the same song and metadata give the same bytes.
+    `sound` plays the WAV; None is the built-in synthesiser. Files of the same name are replaced in one step; the same
+    song and metadata give the same bytes.
     """
     texts = tuple(f"{key}: {value}" for key, value in sorted(metadata.items()))
     match out.suffix.lower():
         case ".mid":
             _write(out, midi_bytes(_with_texts(song, texts)))
         case ".wav":
-            _write(out, wav_bytes(render(song.notes, song.tempo)))
+            _write(out, (sound or song_wav)(song))
         case ".png":
             write_png(out, piano_roll(song.notes, song.steps), metadata)
         case "":
-            return [
-                p for ending in (".mid", ".wav", ".png") for p in write_song(out.with_suffix(ending), song, metadata)
-            ]
+            endings = (".mid", ".wav", ".png")
+            return [path for ending in endings for path in write_song(out.with_suffix(ending), song, metadata, sound)]
         case _:
             raise MusicError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
     return [out]
@@ -120,13 +120,14 @@ def write_samples(
     spec: ArraySpec,
     metadata: Mapping[str, str],
     tempo: float = 100.0,
+    sound: Sound | None = None,
 ) -> list[Path]:
     """Write music as the ending of `out` asks and return the files written.
 
     `x` is decoded at the middle of the spec's range (see `notes.decode_roll`). `.mid`, `.wav`: all pieces one
     after another. `.png`: their piano rolls in one grid. No ending, or a folder that exists: `00000.mid`,
     `00000.wav`, `00000.png` and so on for each piece, with its `index`. Files of the same name are replaced,
-    others in the folder stay.
+    others in the folder stay. `sound` as in `write_song`.
     Raises MusicError for another ending, and for `x` not of the spec's shape.
     """
     if spec.kind != "roll" or x.shape[1:] != spec.shape:
@@ -137,9 +138,9 @@ def write_samples(
         return [out]
     if out.suffix and not out.is_dir():
         song = join_rolls(rolls)
-        return write_song(out, Song(song.notes, song.steps, tempo), metadata)
+        return write_song(out, Song(song.notes, song.steps, tempo), metadata, sound)
     paths: list[Path] = []
     for i, roll in enumerate(rolls):
         song = Song(notes_from_roll(roll), len(roll), tempo)
-        paths += write_song(out / f"{i:05d}", song, {**metadata, "index": str(i)})
+        paths += write_song(out / f"{i:05d}", song, {**metadata, "index": str(i)}, sound)
     return paths

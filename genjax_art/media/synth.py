@@ -6,13 +6,16 @@ for a room.
 
 import io
 import wave
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float32
 
+from genjax_art.midi import Song
 from genjax_art.notes import STEPS_PER_BEAT, MusicError, Notes
 
+Sound: TypeAlias = Callable[[Song], bytes]  # a song as a WAV file
 RATE = 22050  # samples a second
 PEAK = 0.89  # -1 dB below full scale
 MAX_SECONDS = 1800
@@ -37,18 +40,19 @@ TIMBRES = (
 )
 
 
+def song_wav(song: Song) -> bytes:
+    """A song as a WAV file, played by this synthesiser."""
+    return wav_bytes(render(song.notes, song.tempo))
+
+
 def render(notes: Notes, tempo: float = 100.0) -> Float32[np.ndarray, " samples"]:
     """The sound of `notes` at `tempo` quarter notes a minute, mono, `RATE` samples a second, peak `PEAK`.
 
     Raises:
       MusicError: a tempo that is not positive, or more than half an hour of sound.
     """
-    if not tempo > 0:
-        raise MusicError(f"tempo = {tempo:g}: it counts quarter notes a minute and must be over 0")
+    seconds = seconds_of(notes, tempo)
     step = 60.0 / tempo / STEPS_PER_BEAT
-    seconds = int(notes.end.max(initial=0)) * step + RELEASE + TAIL
-    if seconds > MAX_SECONDS:
-        raise MusicError(f"{seconds / 60:.0f} minutes of sound are more than {MAX_SECONDS // 60}; write fewer bars")
     mix = np.zeros(int(seconds * RATE) + 1, np.float32)
     tones: dict[tuple[int, int, int], np.ndarray] = {}
     for start, length, pitch, voice in notes.rows.tolist():
@@ -59,6 +63,16 @@ def render(notes: Notes, tempo: float = 100.0) -> Float32[np.ndarray, " samples"
         end = min(len(mix), first + len(tones[key]))
         mix[first:end] += tones[key][: end - first]
     return _loudness(_room(mix))
+
+
+def seconds_of(notes: Notes, tempo: float) -> float:
+    """How long `notes` sound. Raises MusicError as `render` does."""
+    if not tempo > 0:
+        raise MusicError(f"tempo = {tempo:g}: it counts quarter notes a minute and must be over 0")
+    seconds = int(notes.end.max(initial=0)) * 60.0 / tempo / STEPS_PER_BEAT + RELEASE + TAIL
+    if seconds > MAX_SECONDS:
+        raise MusicError(f"{seconds / 60:.0f} minutes of sound are more than {MAX_SECONDS // 60}; write fewer bars")
+    return seconds
 
 
 def tone(frequency: float, seconds: float, timbre: Timbre) -> Float32[np.ndarray, " samples"]:

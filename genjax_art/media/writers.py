@@ -8,7 +8,9 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from genjax_art.errors import UsageError
 from genjax_art.media.arrays import write_arrays
+from genjax_art.media.synth import Sound
 from genjax_art.spec import ArraySpec
 
 MODULES: Mapping[str, str] = {
@@ -30,15 +32,23 @@ def write_samples(
     spec: ArraySpec,
     metadata: Mapping[str, str],
     labels: Int[np.ndarray, " n"] | None = None,
+    sound: Sound | None = None,
 ) -> list[Path]:
     """Writes examples as the ending of `out` asks and returns the files.
 
-    `.npz`: the arrays, labels among them (`arrays.py`); else see the medium's own `write_samples`.
+    `.npz`: the arrays, labels among them (`arrays.py`); else see the medium's own `write_samples`. `sound` plays
+    the WAV files of music (default: the built-in synthesiser).
+
+    Raises:
+      UsageError: a `sound` for anything else than music.
     """
+    if sound is not None and spec.kind != "roll":
+        raise UsageError(f"--soundfont plays music, and this run draws arrays of kind {spec.kind}: leave it out")
     if out.suffix.lower() == ".npz" and not out.is_dir():
         write_arrays(out, x, spec, metadata, labels)
         return [out]
-    return _module(spec).write_samples(out, x, spec, metadata)
+    options = {} if sound is None else {"sound": sound}
+    return _module(spec).write_samples(out, x, spec, metadata, **options)
 
 
 def sheet(x: Float[np.ndarray, "n *shape"], spec: ArraySpec) -> UInt8[np.ndarray, "h w c"]:
