@@ -1,6 +1,6 @@
 """MuseGAN on two bars of Bach's chorales, narrowed for two CPU cores.
 
-The time and the result of a full run are not measured yet.
+646 s on two cores of an AMD EPYC with jax 0.12 (2026-11-24), and not good: nearly all samples are one held chord.
 
 As `muse-gan`, but narrower and with three instead of five updates of the critic a step, which learns more a minute.
 python train.py muse-gan-small

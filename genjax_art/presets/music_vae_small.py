@@ -1,6 +1,7 @@
 """MusicVAE on two bars of Bach's chorales, narrowed for two CPU cores.
 
-The time and the result of a full run are not measured yet.
+941 s on two cores of an AMD EPYC with jax 0.12, other work on the machine (2026-11-24): 4 of 17 metrics inside the
+band of held-out chorales, see the README.
 
 python train.py music-vae-small
 """
