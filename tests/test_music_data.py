@@ -67,7 +67,7 @@ def test_equal_pieces_are_taken_once_and_tunes_are_kept_together():
     assert chorales.held_out_pieces(many) == {4, 5}  # the fifth tune, with its second setting
 
 
-def test_chorales_from_the_installed_package(data_dir, monkeypatch):
+def test_chorales_from_the_installed_package(data_dir, monkeypatch, caplog):
     pytest.importorskip("music21")
     chosen = ("bwv269", "bwv347", "bwv253", "bwv254", "bwv255", "bwv10.7", "bwv248.64-s", "bwv1.6")
     paths = [path for path in chorales.chorale_paths() if path.stem in chosen]
@@ -87,6 +87,10 @@ def test_chorales_from_the_installed_package(data_dir, monkeypatch):
     assert set(held_out["transposition"]) == {0}
     assert sorted(set(everything["transposition"])) == list(range(-5, 7))
     pieces = [p for p in read.values() if p]
+    notes, moved = sum(len(p.notes) for p in pieces), sum(p.off_grid for p in pieces)
+    assert (
+        f"read {len(pieces)} chorales: {notes} notes, {moved} of them moved to the grid" in caplog.text and moved >= 4
+    )
     for source, i in [(train, 0), (train, len(train) // 2), (train, len(train) - 1), (test, 0)]:
         example = source.take(np.asarray([i]))
         original = pieces[int(example["piece"][0])]

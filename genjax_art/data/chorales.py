@@ -10,6 +10,7 @@ others, there in the twelve transpositions -5 to +6. `piece` numbers the chorale
 """
 
 import importlib.util
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,9 +67,12 @@ class Chorales(ShippedBuilder):
         if not pieces:
             raise DataError("the installed music21 carries no Bach chorales: install it whole, with its corpus")
         held_out = held_out_pieces(pieces)
-        self.info.metadata["pieces"] = [piece.name for piece in pieces]
-        self.info.metadata["off_grid_notes"] = sum(piece.off_grid for piece in pieces)
-        self.info.metadata["notes"] = sum(len(piece.notes) for piece in pieces)
+        counts = {"off_grid_notes": sum(p.off_grid for p in pieces), "notes": sum(len(p.notes) for p in pieces)}
+        self.info.metadata.update({"pieces": [piece.name for piece in pieces], **counts})
+        logging.getLogger(__name__).warning(
+            "read %d chorales: %d notes, %d of them moved to the grid of sixteenths",
+            *(len(pieces), counts["notes"], counts["off_grid_notes"]),
+        )
         train = [i for i in range(len(pieces)) if i not in held_out]
         return {
             "train": self._generate_examples(pieces, train, TRANSPOSITIONS),
