@@ -4,14 +4,13 @@ import json
 import math
 from types import SimpleNamespace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import shrink
 
 from genjax_art import training
 from genjax_art.benchmark import digit_classifier, modes, stacked_mnist
-from genjax_art.benchmark.digit_classifier import Classifier, Judge, fit_judge, halve
+from genjax_art.benchmark.digit_classifier import Classifier, Judge, fit_judge
 from genjax_art.build import build_plan, complete, load_preset
 from genjax_art.data.arrays import array_source
 from genjax_art.data.request import make_request
@@ -121,19 +120,12 @@ def test_a_perfect_sampler_scores_the_noise_floor():
     assert np.mean([one.reverse_kl for one in found]) == pytest.approx(exact, abs=4 * sd / math.sqrt(5))
 
 
-def test_pooling_takes_the_largest_of_four():
-    x = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype(np.float32)
-    y = np.asarray(halve(jnp.asarray(x)))
-    assert y.shape == (2, 2, 2, 3)
-    np.testing.assert_array_equal(y[1, 1, 0], x[1, 2:4, 0:2].max((0, 1)))
-
-
 def test_the_judge_learns_the_digits_and_judges_any_number_of_them(monkeypatch):
     monkeypatch.setattr(digit_classifier, "SHIFT", 0)  # these patterns have no margin
     held_out = digits_source(50, seed=1)
-    model = Classifier((4, 4), 16, 0.0)
+    model = Classifier((4, 4, 4), 0.0)
     before, judge = (
-        fit_judge(digits_source(200), held_out, steps=steps, batch_size=20, model=model) for steps in (1, 300)
+        fit_judge(digits_source(200), held_out, steps=steps, batch_size=20, model=model) for steps in (1, 150)
     )
     assert before.accuracy < 0.6 < 0.95 < judge.accuracy
     assert judge.held_out == 50
@@ -146,13 +138,13 @@ def test_the_judge_learns_the_digits_and_judges_any_number_of_them(monkeypatch):
 
 def brightness(x):
     """A judge that needs no training: the mean of a picture in tenths of the range."""
-    return np.clip((x.mean((1, 2, 3)) + 1) * 5, 0, 9).astype(int)
+    return np.floor((x.mean((1, 2, 3)) + 1) * 4.999).astype(int)
 
 
 def test_channels_are_judged_apart_as_they_would_be_written():
     x = np.zeros((2, 4, 4, 3), np.float32)
     x[0] += np.array([-0.95, 0.05, 0.85])
-    x[1] += np.array([-7.0, 0.0, 7.0])  # networks without a last tanh reach beyond the range
+    x[1] += np.array([-7.0, 0.05, 7.0])  # networks without a last tanh reach beyond the range
     np.testing.assert_array_equal(stacked_mnist.found_in(x, Judge(brightness, 1.0, 1)), [[0, 5, 9], [0, 5, 9]])
 
 
@@ -211,7 +203,7 @@ def test_the_rows_are_the_ablation():
     assert (preset["loss"], gan["loss"]) == ("relativistic", "non_saturating")
     assert gan == {**preset, "loss": "non_saturating"}
     weights = preset["penalties"]
-    assert weights["r1"] > 0 and weights["r2"] > 0 and preset["lazy"] == 1
+    assert weights["r1"] and weights["r2"] and preset["lazy"] == 1
     assert without == {**preset, "penalties": {**weights, "r2": 0.0}}
     assert stacked_mnist.experiment_of("stacked-mnist", 7).steps == 7
 

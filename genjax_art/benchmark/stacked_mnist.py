@@ -44,7 +44,7 @@ SAMPLES = 26_000
 PIECE = 2_600  # of them at a time in memory
 SEEDS = 1
 LOOKS = 4  # times that a run is measured, the last time at its end
-JUDGE_STEPS = 1500
+JUDGE_STEPS = 1200
 FULL = 50 * 128_000  # pictures that PacGAN's runs see
 PRESET = "stacked-mnist"
 # what a row's objective has otherwise than the preset
