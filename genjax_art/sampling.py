@@ -52,17 +52,9 @@ def labels_for(method: Method, n: int, seed: int, label: str | None = None) -> n
 
 
 def generate(method: Method, params: Params, extras: Mapping[str, Any], z: Any, labels: Any) -> np.ndarray:
-    """Examples [n, *shape] in the spec's range for latents z [n, latents], `CHUNK` at a time.
-
-    The last piece is filled up, so that all have one shape and are compiled once.
-    """
-    n, size = len(z), min(CHUNK, len(z))
+    """Examples [n, *shape] in the spec's range for latents z [n, latents], `CHUNK` at a time."""
     step = jax.jit(method.generate)  # jit remembers the function, so a method is compiled once
-    pieces = []
-    for start in range(0, n, size):
-        rows = np.arange(start, start + size) % n
-        pieces.append(np.asarray(step(params, extras, z[rows], None if labels is None else labels[rows])))
-    return np.concatenate(pieces)[:n]
+    return in_chunks(lambda z, labels: step(params, extras, z, labels), z, labels)
 
 
 def encode(method: Method, params: Params, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,25 +65,31 @@ def encode(method: Method, params: Params, x: np.ndarray) -> tuple[np.ndarray, n
     """
     if method.encode is None:
         raise RunError("this run has no encoder; choose a run of a VAE (music-vae, conv-vae, ...)")
-    step = method.encode
-    mu, logvar = _chunked(jax.jit(lambda params, x: step(params, x, None)), params, x)
-    return mu, logvar
+    encoder = method.encode
+    step = jax.jit(lambda params, x: encoder(params, x, None))
+    return in_chunks(lambda x: step(params, x), x)
 
 
 def likeliest_tokens(method: Method, params: Params, z: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The likeliest token [n, steps, voices] at each place of music x, given z and all that x has before it."""
     assert method.token_logits is not None
-    step = method.token_logits
-    (tokens,) = _chunked(jax.jit(lambda params, z, x: (step(params, z, x).argmax(-1),)), params, z, x)
-    return tokens
+    logits = method.token_logits
+    step = jax.jit(lambda params, z, x: logits(params, z, x).argmax(-1))
+    return in_chunks(lambda z, x: step(params, z, x), z, x)
 
 
-def _chunked(step: Callable[..., tuple[Any, ...]], params: Params, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Each output of `step(params, *rows)` for all rows, in pieces of one shape."""
+def in_chunks(step: Callable[..., Any], *arrays: Any) -> Any:
+    """What `step` makes of the rows of all arrays (None stays None), `CHUNK` at a time, as NumPy arrays.
+
+    The last piece is filled up, so that all have one shape and are compiled once.
+    """
     n = len(arrays[0])
     size = min(CHUNK, n)
-    pieces = [step(params, *(a[np.arange(s, s + size) % n] for a in arrays)) for s in range(0, n, size)]
-    return [np.concatenate([np.asarray(piece) for piece in out])[:n] for out in zip(*pieces, strict=True)]
+    pieces = []
+    for start in range(0, n, size):
+        rows = np.arange(start, start + size) % n
+        pieces.append(jax.device_get(step(*(None if a is None else a[rows] for a in arrays))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *pieces)
 
 
 def sample(

@@ -132,7 +132,7 @@ def test_the_judge_learns_the_digits_and_judges_any_number_of_them(monkeypatch):
     x = held_out.take(np.arange(50))["x"].astype(np.float32) / 127.5 - 1
     whole = judge.classes(x)
     assert np.mean(whole == np.arange(50) % 10) == judge.accuracy
-    monkeypatch.setattr(digit_classifier, "CHUNK", 20)
+    monkeypatch.setattr("genjax_art.sampling.CHUNK", 20)
     np.testing.assert_array_equal(judge.classes(x), whole)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from genjax_art import sampling
 from genjax_art.data.arrays import Source
 from genjax_art.data.batches import batches, to_range
 from genjax_art.models.layers import BatchNorm, Conv
@@ -27,7 +28,6 @@ from genjax_art.train.step import make_step
 
 DIGITS = 10
 JUDGE = "judge"  # the only player
-CHUNK = 1000  # pictures in one call
 SHIFT = 2  # pixels
 
 
@@ -61,13 +61,12 @@ def fit_judge(
     *,
     steps: int,
     batch_size: int = 128,
-    seed: int = 0,
     model: Classifier = CLASSIFIER,
 ) -> Judge:
     """Trains on `digits` and tests on `held_out`, once."""
-    first = model.init(jax.random.key(seed), jnp.zeros((1, *digits.spec.shape)), False)
+    first = model.init(jax.random.key(0), jnp.zeros((1, *digits.spec.shape)), False)
     statistics = {"batch_stats": first["batch_stats"]}
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
 
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Array) -> Any:
         del others
@@ -81,18 +80,15 @@ def fit_judge(
 
     players = (Player(JUDGE, loss, optax.adam(optax.cosine_decay_schedule(2e-3, steps))),)
     compiled = compile_step(make_step(players), "jit")
-    stream = batches(digits, batch_size=batch_size, seed=seed)
-    state = compiled.put_state(create_state(players, {JUDGE: first["params"]}, {JUDGE: statistics}, seed=seed))
+    stream = batches(digits, batch_size=batch_size, seed=0)
+    state = compiled.put_state(create_state(players, {JUDGE: first["params"]}, {JUDGE: statistics}))
     state = train(compiled, state, map(shifted, stream), steps=steps)
     stream.close()
     variables = {"params": state.params[JUDGE], **state.extras[JUDGE]}
     logits = jax.jit(lambda x: model.apply(variables, x, False))
 
     def classes(x: Float[np.ndarray, "n h w 1"]) -> Int[np.ndarray, " n"]:
-        size = min(CHUNK, len(x))
-        starts = range(0, len(x), size)
-        found = [np.asarray(logits(x[np.arange(s, s + size) % len(x)])).argmax(-1) for s in starts]
-        return np.concatenate(found)[: len(x)]
+        return sampling.in_chunks(logits, x).argmax(-1)
 
     rows = held_out.take(np.arange(len(held_out)))
     right = classes(to_range(rows["x"], held_out.spec)) == rows["label"]

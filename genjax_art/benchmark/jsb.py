@@ -39,7 +39,7 @@ BEATS = 4
 PUBLISHED: Mapping[str, float] = {
     "GRU, keys independent (arXiv:1412.3555)": 8.54,
     "TCN, keys independent (arXiv:1803.01271)": 8.10,
-    "deep Markov model, a bound (arXiv:1609.09869)": 6.39,
+    "deep Markov model (arXiv:1609.09869)": 6.39,
     "RNN-NADE (arXiv:1206.6392; 5.19 in later lists)": 5.56,
 }
 
