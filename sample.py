@@ -5,6 +5,7 @@ python sample.py runs/dcgan-small --n 1000 --out digits.npz   # the arrays; a fo
 python sample.py runs/dcgan-small walk --n 8 --out walk.mp4   # a film that loops
 python sample.py runs/music-vae-small continue --midi mine.mid   # your music and eight more bars
 python sample.py runs/music-vae-small vary --midi mine.mid --amount 0.3
+python sample.py runs/music-vae-small walk --midi mine.mid yours.mid     # from the one to the other
 python sample.py runs/muse-gan-small --soundfont mine.sf2        # the WAV by FluidSynth
 """
 
@@ -29,9 +30,10 @@ def sample(arguments: Sequence[str]) -> int:
     state = drawing.load_state(plan, command.run, command.checkpoint, command.member)
     outs = [command.out] if command.out else drawing.default_outs(plan, command.run, command.what)
     asked: dict[str, Any] = {"n": command.count, "seed": command.seed, "which": command.which, "sound": sound}
-    if command.what in ("continue", "vary"):
-        draw: Any = {"continue": revision.proceed, "vary": revision.vary}[command.what]
-        asked |= {"midi": command.midi} | ({"amount": command.amount} if command.what == "vary" else {})
+    if command.midi:
+        draw: Any = {"continue": revision.proceed, "vary": revision.vary, "walk": revision.lead}[command.what]
+        asked |= {"midi": command.midi if command.what == "walk" else command.midi[0]}
+        asked |= {"amount": command.amount} if command.what == "vary" else {}
     else:
         draw = {"grid": drawing.grid, "walk": drawing.walk}[command.what]
         asked |= {"label": command.label, "truncation": command.truncation}

@@ -16,6 +16,8 @@ from genjax_art.config import Component, Experiment, from_json
 from genjax_art.errors import RunError, UsageError
 
 T = TypeVar("T")
+MIDI_FILES = {"grid": (0,), "walk": (0, 2), "continue": (1,), "vary": (1,)}  # how many of --midi
+MIDI_USE = "sample.py RUN continue --midi FILE, RUN vary --midi FILE, RUN walk --midi FROM TO"
 LENGTHS = {
     "steps",
     "log_every",
@@ -48,8 +50,8 @@ class SampleCommand:
     run: Annotated[Path, tyro.conf.Positional]
     """A folder that train.py made."""
     what: Annotated[Literal["grid", "walk", "continue", "vary"], tyro.conf.Positional] = "grid"
-    """grid: independent samples. walk: a closed walk through latent space, as a film (music: as one piece).
-    continue, vary: the music in --midi, from a run of a VAE on music."""
+    """grid: independent samples. walk: a closed walk through latent space, as a film (music: as one piece); with two
+    files in --midi from the one to the other. continue, vary: the music in --midi, from a run of a VAE on music."""
     n: int | None = None
     """How many samples (default 64); of a walk: how many samples it passes (8); of continue: how many bars are added
     (8); of vary: how many variations (1)."""
@@ -59,8 +61,8 @@ class SampleCommand:
     """Only this class (of a conditional run)."""
     truncation: float | None = None
     """Latents within [-t, t] only: more typical, less diverse samples."""
-    midi: Path | None = None
-    """The MIDI file to continue or vary."""
+    midi: tuple[Path, ...] = ()
+    """The MIDI file to continue or vary; of a walk: the two that it leads from and to."""
     amount: float = 0.5
     """Of vary: from 0, the piece as the run knows it, to 1, another piece."""
     soundfont: Path | None = None
@@ -116,9 +118,10 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
 def parse_sample(arguments: Sequence[str]) -> SampleCommand:
     """The command of `sample.py RUN [grid|walk|continue|vary] [--options]`."""
     command = _parse(SampleCommand, arguments, None, "sample.py", None)
-    if (command.midi is None) is (command.what in ("continue", "vary")):
-        needs = f"{command.what} needs --midi FILE" if command.midi is None else "--midi is for continue and vary"
-        raise UsageError(f"{needs}: python sample.py RUN continue --midi FILE")
+    wanted = MIDI_FILES[command.what]
+    if len(command.midi) not in wanted:
+        numbers = " or ".join(str(number) for number in wanted)
+        raise UsageError(f"{command.what} takes {numbers} files in --midi, got {len(command.midi)}: {MIDI_USE}")
     if command.raw and command.ema:
         raise UsageError("--raw and --ema exclude each other")
     return command

@@ -1,4 +1,4 @@
-"""The user's own music through a trained run: varied in latent space, or continued bar by bar."""
+"""The user's own music through a trained run: varied in latent space, led to another piece, or continued by bars."""
 
 import logging
 from pathlib import Path
@@ -14,6 +14,7 @@ from genjax_art.drawing import Which, metadata
 from genjax_art.errors import RunError, UsageError
 from genjax_art.media.music import join_rolls, write_song
 from genjax_art.media.synth import Sound
+from genjax_art.media.walk import slerp
 from genjax_art.midi import Song, read_midi
 from genjax_art.notes import STEPS_PER_BAR, decode_roll, roll_from_notes, window
 from genjax_art.train.state import TrainState
@@ -82,6 +83,40 @@ def vary(
         name = out if n == 1 else out.with_name(f"{out.stem}-{i}{out.suffix}")
         paths += write_song(name, Song(notes, len(roll), tempo), {**about, "index": str(i)}, sound)
     return paths
+
+
+def lead(
+    plan: Plan,
+    state: TrainState,
+    out: Path,
+    *,
+    midi: tuple[Path, Path],
+    n: int,
+    seed: int,
+    which: Which = "default",
+    sound: Sound | None = None,
+) -> list[Path]:
+    """From the first piece to the second in n stages, one after another in one song: a walk between two pieces.
+
+    Both are encoded to means mu; stage k decodes the point k / (n - 1) of the great circle between them, window by
+    window, so the ends are what the run makes of the pieces. Stages are as long as the shorter piece, the tempo is that
+    of the first. Source: Roberts et al. 2018 (arXiv:1803.05428).
+
+    Raises:
+      UsageError: n < 2. RunError: no encoder, or a run on something else than music.
+    """
+    if n < 2:
+        raise UsageError(f"a walk needs --n of at least 2 stages from the first piece to the second, got {n}")
+    (first, tempo), (last, _) = (_music(plan, file) for file in midi)
+    steps = min(len(first), len(last))
+    params, extras, _ = sampling.parameters(plan.method, state, which)
+    start, end = (sampling.encode(plan.method, params, _windows(roll[:steps], plan))[0] for roll in (first, last))
+    shares = np.linspace(0.0, 1.0, n, dtype=np.float32)
+    z = np.concatenate([slerp(start, end, np.full((len(start), 1), share)) for share in shares])
+    stages = np.split(_binary(sampling.generate(plan.method, params, extras, z, None), plan), n)
+    rolls = [stage.reshape(-1, *stage.shape[2:])[:steps] for stage in stages]
+    about = {**metadata(plan, state, seed, which), "from": midi[0].name, "to": midi[1].name, "stages": str(n)}
+    return write_song(out, Song(join_rolls(np.stack(rolls)).notes, n * steps, tempo), about, sound)
 
 
 def proceed(

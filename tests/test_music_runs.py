@@ -74,6 +74,7 @@ def test_the_wav_is_played_by_the_sound_asked_for(plan, state, midi, tmp_path):
         ("grid", drawing.grid, {}),
         ("walk", drawing.walk, {}),
         ("vary", revision.vary, {"midi": midi, "amount": 0.5}),
+        ("lead", revision.lead, {"midi": (midi, midi)}),
         ("continue", revision.proceed, {"midi": midi}),
     ):
         for path in draw(plan, state, tmp_path / f"{name}.wav", **asked, **more):
@@ -102,6 +103,22 @@ def test_variations_have_the_length_of_the_piece_and_depend_on_amount_and_seed(p
     paths = revision.vary(plan, state, tmp_path / "v.mid", midi=midi, amount=1.0, n=2, seed=0)
     assert [p.name for p in paths] == ["v-0.mid", "v-1.mid"]
     np.testing.assert_array_equal(read_midi(paths[0]).notes.rows[:, :3], c.notes.rows[:, :3])
+
+
+def test_a_walk_between_two_pieces_begins_with_the_one_and_ends_with_the_other(plan, state, midi, tmp_path):
+    other = tmp_path / "yours.mid"
+    rows = [[start, 8, 50 + start // 2, voice] for start in range(0, 64, 8) for voice in range(2)]
+    other.write_bytes(midi_bytes(Song(notes.notes_from_rows(rows), 64)))
+    (path,) = revision.lead(plan, state, tmp_path / "walk.mid", midi=(midi, other), n=3, seed=0)
+    song, steps = read_midi(path), 48  # of the shorter piece
+    assert song.steps == 3 * steps and song.tempo == pytest.approx(90, abs=0.01)
+    assert {"from: mine.mid", "to: yours.mid", "stages: 3"} <= set(song.texts)
+    (back,) = revision.lead(plan, state, tmp_path / "back.mid", midi=(other, midi), n=3, seed=0)
+    stages = [[notes.window(read_midi(p).notes, k * steps, steps).rows for k in range(3)] for p in (path, back)]
+    for there, again in zip(stages[0], reversed(stages[1]), strict=True):
+        np.testing.assert_array_equal(there, again)
+    (alone,) = revision.vary(plan, state, tmp_path / "alone.mid", midi=midi, amount=0.0, n=1, seed=0)
+    np.testing.assert_array_equal(stages[0][0], read_midi(alone).notes.rows)
 
 
 def test_bars_of_a_file_are_whole_and_a_short_piece_follows_silence(plan, state, tmp_path, caplog):
@@ -142,6 +159,8 @@ def test_wrong_numbers_are_refused(plan, state, midi, tmp_path):
         revision.vary(plan, state, tmp_path / "x.mid", amount=0.5, n=0, **asked)
     with pytest.raises(UsageError, match="--n"):
         revision.proceed(plan, state, tmp_path / "x.mid", n=0, **asked)
+    with pytest.raises(UsageError, match="--n"):
+        revision.lead(plan, state, tmp_path / "x.mid", n=1, midi=(midi, midi), seed=0)
 
 
 def test_runs_that_know_no_music_or_have_no_encoder_say_so(plan, state, midi, tmp_path):
@@ -161,8 +180,9 @@ def test_runs_that_know_no_music_or_have_no_encoder_say_so(plan, state, midi, tm
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["continue"], "continue needs --midi"),
-        (["grid", "--midi", "x.mid"], "--midi is for"),
+        (["continue"], "continue takes 1 files in --midi, got 0"),
+        (["grid", "--midi", "x.mid"], "grid takes 0 files in --midi, got 1"),
+        (["walk", "--midi", "x.mid"], "walk takes 0 or 2 files in --midi, got 1"),
         (["vary", "--midi", "text.mid"], "text.mid is not a MIDI file"),
         (["grid", "--soundfont", "none.sf2"], "fluidsynth"),
     ],
@@ -178,7 +198,7 @@ def test_wrong_words_are_refused_in_one_line(command, folder, tmp_path, monkeypa
 
 
 def test_the_command_line_reaches_own_music(command, folder, midi, tmp_path):
-    for what, more in (("continue", ["--n", 2]), ("vary", ["--amount", 0.2])):
-        ended = command("sample", folder, what, "--midi", midi, "--out", tmp_path / what, *more)
+    for what, more in (("continue", ["--n", 2]), ("vary", ["--amount", 0.2]), ("walk", [midi, "--n", 2])):
+        ended = command("sample", folder, what, "--out", tmp_path / what, "--midi", midi, *more)
         assert ended.status == 0, ended.err
         assert ended.out.split() == [str(tmp_path / f"{what}.{ending}") for ending in ("mid", "wav", "png")]

@@ -124,16 +124,16 @@ def test_minibatch_deviation_is_the_same_on_eight_devices():
     np.testing.assert_allclose(found.reshape(32, 5, 3), layer.apply({}, x), rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+@pytest.mark.parametrize("model", ["mlp", "dcgan", "resnet", "r3gan"])
 def test_a_discriminator_with_minibatch_deviation_sees_that_examples_are_alike(model):
     """Its logit for an example depends on the rest of its group, and on nothing beyond it."""
     spec = SPECS["image"]
     network = small_networks(model, spec, minibatch_deviation=4)["discriminator"]
     x = jax.random.normal(KEY, (8, *spec.shape))
     variables = network.init(KEY, x)
-    apply = jax.jit(lambda x: network.apply(variables, x)["logits"])
+    apply = jax.jit(lambda x: network.apply(variables, x, None, False, mutable=["spectral"])[0]["logits"])
     varied, alike = apply(x), apply(x.at[1:4].set(x[0]))
     assert abs(float(varied[0] - alike[0])) > 1e-4
     np.testing.assert_array_equal(varied[4:], alike[4:])
     with pytest.raises(UsageError, match="groups of 4 needs a multiple of that on each device"):
-        network.apply(variables, x[:6])
+        network.apply(variables, x[:6], mutable=["spectral"])

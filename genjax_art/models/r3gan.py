@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import Conv, coarsest, crop, pyramid
+from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.spec import ArraySpec
 
 GROUP = 16  # channels per group of the 3x3 convolution
@@ -112,6 +113,7 @@ class Discriminator(nn.Module):
     widths: tuple[int, ...]
     blocks: int
     expansion: int
+    deviation: int  # group of the minibatch deviation; 0: none
     classes: int
     styles: int  # outputs of the style head; 0: none
 
@@ -130,6 +132,8 @@ class Discriminator(nn.Module):
                     h = Conv(width, 1, bias=False, kernel_init=scaled(1.0))(h)
             for _ in range(self.blocks):
                 h = Block(self.expansion, self.blocks * (len(strides) + 1))(h)
+        if self.deviation:
+            h = MinibatchDeviation(self.deviation)(h)
         # a depthwise convolution with a window of the whole remaining extent
         basis = self.param("basis", nn.initializers.normal(prod(h.shape[1:-1]) ** -0.5), (1, *h.shape[1:]))
         features = jnp.sum(h * basis, range(1, h.ndim - 1))
@@ -156,6 +160,7 @@ def build(
     widths: tuple[int, ...] = (256,),
     blocks: int = 2,
     expansion: int = 2,
+    minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
@@ -165,9 +170,11 @@ def build(
     `blocks` per resolution. The paper's CIFAR-10 networks are (768,), 2 blocks, expansion 2. `conditional` on labels:
     embedded beside z, and by projection in the discriminator.
     `style_head`: the discriminator also gives logits of the label, "style", from its features.
+    `minibatch_deviation`: among its last features the discriminator sees how much the examples of a group of that size
+    differ (arXiv:1710.10196, 4 there), which is not in the paper; 0 leaves it out.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
         "generator": Generator(spec, latents, widths, blocks, expansion, classes),
-        "discriminator": Discriminator(widths, blocks, expansion, classes, styles),
+        "discriminator": Discriminator(widths, blocks, expansion, minibatch_deviation, classes, styles),
     }

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import BatchNorm, Conv, coarsest, crop, into_range, pyramid
-from genjax_art.models.norms import ConditionalBatchNorm, spectral
+from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
 from genjax_art.spec import ArraySpec
 
 glorot = nn.initializers.glorot_uniform()
@@ -92,6 +92,7 @@ class Generator(nn.Module):
 
 class Discriminator(nn.Module):
     width: int
+    deviation: int  # group of the minibatch deviation; 0: none
     classes: int
     styles: int  # outputs of the style head; 0: none
 
@@ -100,9 +101,11 @@ class Discriminator(nn.Module):
         self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
     ) -> dict[str, Float[Array, "..."]]:
         rank = x.ndim - 2
-        h = x
-        for stride in (*pyramid(x.shape[1:-1], above=8), (1,) * rank, (1,) * rank):
-            h = DownBlock(self.width, stride, h is x)(h, train)
+        h, strides = x, (*pyramid(x.shape[1:-1], above=8), (1,) * rank, (1,) * rank)
+        for level, stride in enumerate(strides):
+            if self.deviation and level == len(strides) - 1:
+                h = MinibatchDeviation(self.deviation)(h)
+            h = DownBlock(self.width, stride, level == 0)(h, train)
         h = jnp.sum(nn.relu(h), range(1, 1 + rank))
         logits = spectral(nn.Dense(1, kernel_init=glorot), h, train)[:, 0]
         if label is not None:
@@ -118,6 +121,7 @@ def build(
     latents: int = 128,
     width: int = 256,
     discriminator_width: int = 128,
+    minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
@@ -125,9 +129,11 @@ def build(
 
     The defaults are the paper's CIFAR-10 networks. `conditional` on the labels: the generator's batch norms look up
     gain and bias, the discriminator projects. `style_head`: the discriminator also gives logits of the label, "style".
+    `minibatch_deviation`: before its last block the discriminator sees how much the examples of a group of that size
+    differ (arXiv:1710.10196, 4 there); 0 leaves it out.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
         "generator": Generator(spec, latents, width, classes),
-        "discriminator": Discriminator(discriminator_width, classes, styles),
+        "discriminator": Discriminator(discriminator_width, minibatch_deviation, classes, styles),
     }
