@@ -49,6 +49,24 @@ def test_tokens_in_jax_are_those_in_numpy():
     np.testing.assert_array_equal(tokens.roll_from_tokens(got), x)
 
 
+def test_leaps_of_a_voice_are_told_alike_in_all_keys():
+    """Without what it knows of pitches themselves, a voice's logits move with the transposition; rests stay rests."""
+    rng, (n, width) = np.random.default_rng(2), (3, 8)
+    head = music_vae.VoiceHead(width)
+    state = jnp.asarray(rng.normal(size=(5, 4)), jnp.float32)
+    own, others = jnp.asarray([30, 20, 25, 35, 28]), jnp.asarray(rng.integers(15, 40, (5, n)))
+    others = others.at[0, 1].set(notes.REST)
+    params = head.init(jax.random.key(0), state, own, others)["params"]
+    params["token"] = jax.tree.map(jnp.zeros_like, params["token"])
+    intervals = 4 + n * (2 * music_vae.REACH + 2)
+    params["Dense_0"]["kernel"] = params["Dense_0"]["kernel"].at[intervals:].set(0.0)
+    there = head.apply({"params": params}, state, own, others)
+    up = head.apply({"params": params}, state, own + 7, jnp.where(others == notes.REST, others, others + 7))
+    np.testing.assert_allclose(up[:, 14:60], there[:, 7:53], atol=1e-6)
+    assert np.ptp(there[:, 14:53]) > 0.1 and not there[:, notes.PITCHES :].any()
+    assert not there[1, 20 + music_vae.REACH + 1 : 60].any()  # beyond the reach a pitch is told as a pitch alone
+
+
 def test_tokens_of_chords_and_of_holds_that_hold_nothing_are_those_in_numpy():
     rng = np.random.default_rng(1)
     chords = (rng.random((4, 32, 60, 4)) < 0.1).astype(np.uint8)

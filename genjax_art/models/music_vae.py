@@ -5,8 +5,9 @@ both directions. From z a conductor makes one vector per bar; the decoder starts
 so that what bars have in common must come through z, and writes one token per voice and step (see `notes.py`).
 
 Unlike the paper: GRU instead of LSTM cells; the voices are not independent given the bar, each sees what the ones
-above it play in the same step; and what a network sees of the past is the roll of the step before, which also says
-which pitch a hold holds.
+above it play in the same step; what a network sees of the past is the roll of the step before, which also says
+which pitch a hold holds; and a voice is told intervals from where it was, and tells its leap as one, beside pitches
+themselves: leading of voices is the same in all keys.
 """
 
 from typing import Any
@@ -18,9 +19,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.models.recurrent import GRU
-from genjax_art.notes import HOLD, PITCHES, STEPS_PER_BAR, TOKENS
+from genjax_art.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
 from genjax_art.spec import ArraySpec
 from genjax_art.tokens import pitch_planes
+
+REACH = 24  # semitones of a leap; further pitches are told as pitches alone
 
 
 class Encoder(nn.Module):
@@ -41,14 +44,31 @@ class Encoder(nn.Module):
 
 
 class VoiceHead(nn.Module):
-    """Logits of one voice's token, from the decoder's state and what the voices above play in this step."""
+    """Logits of one voice's token, from the decoder's state, the step before and the voices above in this step.
+
+    It sees the other voices as intervals from the pitch that it had itself, and adds the logit of a leap to that of the
+    pitch which the leap arrives at. Rows are 0..59, `REST` in silence; after silence, leaps are from the middle row.
+    """
 
     width: int
 
     @nn.compact
-    def __call__(self, state: Float[Array, "*b h"], above: Float[Array, "*b p c"]) -> Float[Array, "*b 62"]:
-        x = jnp.concatenate([state, above.reshape(*above.shape[:-2], -1)], -1)
-        return nn.Dense(TOKENS)(nn.relu(nn.Dense(self.width)(x)))
+    def __call__(
+        self, state: Float[Array, "*b h"], own: Int[Array, "*b"], others: Int[Array, "*b n"]
+    ) -> Float[Array, "*b 62"]:
+        origin = jnp.where(own == REST, PITCHES // 2, own)[..., None]
+        leap = jnp.clip(others - origin, -REACH, REACH) + REACH
+        seen = [
+            jax.nn.one_hot(jnp.where(others == REST, 2 * REACH + 1, leap), 2 * REACH + 2),
+            jax.nn.one_hot(others, PITCHES),
+        ]
+        flat = [x.reshape(*x.shape[:-2], -1) for x in seen]
+        x = nn.relu(nn.Dense(self.width)(jnp.concatenate([state, *flat, jax.nn.one_hot(own, PITCHES)], -1)))
+        rows = jnp.arange(PITCHES, dtype=jnp.int32).reshape((1,) * (origin.ndim - 1) + (-1,))
+        arrival = rows - origin + REACH
+        leaps = jnp.take_along_axis(nn.Dense(2 * REACH + 1, name="leap")(x), jnp.clip(arrival, 0, 2 * REACH), -1)
+        reached = jnp.where((arrival >= 0) & (arrival <= 2 * REACH), leaps, 0.0)
+        return nn.Dense(TOKENS, name="token")(x) + jnp.pad(reached, [(0, 0)] * (x.ndim - 1) + [(0, TOKENS - PITCHES)])
 
 
 class Decoder(nn.Module):
@@ -99,11 +119,14 @@ class Decoder(nn.Module):
         for cell, start in zip(self.cells, self.bar_starts, strict=True):
             x = cell(x, jnp.tanh(start(bars)).reshape(rows[0], -1))
         x = x.reshape(b, steps, -1)
-        return jnp.stack([self.heads[v](x, self.above(roll, v)) for v in range(self.voices)], 2)
+        was, now = rows_of(before), rows_of(roll)
+        return jnp.stack([self.tell(x, v, was, now[..., :v]) for v in range(self.voices)], 2)
 
-    def above(self, roll: Float[Array, "*b p c"], voice: int) -> Float[Array, "*b p d"]:
-        """The planes of the voices above `voice`."""
-        return jnp.concatenate([roll[..., :voice], roll[..., self.voices : self.voices + voice]], -1)
+    def tell(
+        self, x: Float[Array, "*b h"], voice: int, was: Int[Array, "*b v"], above: Int[Array, "*b n"]
+    ) -> Float[Array, "*b 62"]:
+        """Logits of a voice's token: `was` are rows in the step before, of all voices; `above` those above it now."""
+        return self.heads[voice](x, was[..., voice], jnp.concatenate([was, above], -1))
 
     def decode(
         self,
@@ -129,9 +152,9 @@ class Decoder(nn.Module):
             x, states = module.see(before, bars[:, bar], beat), list(states)
             for i, cell in enumerate(module.cells):
                 states[i] = x = cell.step(jnp.where(step == 0, starts[i][:, bar], states[i]), x)
-            roll, tokens = jnp.zeros_like(before), []
+            roll, tokens, was = jnp.zeros_like(before), [], rows_of(before)
             for v in range(module.voices):
-                token = choose(module.heads[v](x, module.above(roll, v)), level[:, v], temperature)
+                token = choose(module.tell(x, v, was, rows_of(roll)[:, :v]), level[:, v], temperature)
                 token = jnp.where(fixed, forced[:, v], token)
                 tokens.append(token)
                 onset = pitch_planes(token[:, None])[..., 0]
@@ -145,6 +168,12 @@ class Decoder(nn.Module):
         time = jnp.arange(self.bars * STEPS_PER_BAR, dtype=jnp.int32)
         _, tokens = scan(self, (empty, silence), (time, jnp.swapaxes(levels, 0, 1), jnp.swapaxes(given, 0, 1), known))
         return jnp.swapaxes(tokens, 0, 1)
+
+
+def rows_of(roll: Float[Array, "*b p c"]) -> Int[Array, "*b v"]:
+    """The row that each voice sounds, `REST` in silence."""
+    sustain = roll[..., roll.shape[-1] // 2 :]
+    return jnp.where(jnp.max(sustain, -2) > 0.5, jnp.argmax(sustain, -2), REST)
 
 
 def choose(logits: Float[Array, "b k"], level: Float[Array, " b"], temperature: float) -> Int[Array, " b"]:
