@@ -49,13 +49,13 @@ def test_tokens_in_jax_are_those_in_numpy():
     np.testing.assert_array_equal(tokens.roll_from_tokens(got), x)
 
 
-def test_leaps_of_a_voice_are_told_alike_in_all_keys():
+def test_intervals_are_told_alike_in_all_keys():
     """Without what it knows of pitches themselves, a voice's logits move with the transposition; rests stay rests."""
-    rng, (n, width) = np.random.default_rng(2), (3, 8)
-    head = music_vae.VoiceHead(width)
+    rng, n = np.random.default_rng(2), 3
+    head = music_vae.VoiceHead(8, above=1)
     state = jnp.asarray(rng.normal(size=(5, 4)), jnp.float32)
     own, others = jnp.asarray([30, 20, 25, 35, 28]), jnp.asarray(rng.integers(15, 40, (5, n)))
-    others = others.at[0, 1].set(notes.REST)
+    others = others.at[0, 1].set(notes.REST).at[1, 2].set(notes.REST)
     params = head.init(jax.random.key(0), state, own, others)["params"]
     params["token"] = jax.tree.map(jnp.zeros_like, params["token"])
     intervals = 4 + n * (2 * music_vae.REACH + 2)
@@ -64,7 +64,18 @@ def test_leaps_of_a_voice_are_told_alike_in_all_keys():
     up = head.apply({"params": params}, state, own + 7, jnp.where(others == notes.REST, others, others + 7))
     np.testing.assert_allclose(up[:, 14:60], there[:, 7:53], atol=1e-6)
     assert np.ptp(there[:, 14:53]) > 0.1 and not there[:, notes.PITCHES :].any()
-    assert not there[1, 20 + music_vae.REACH + 1 : 60].any()  # beyond the reach a pitch is told as a pitch alone
+
+
+def test_what_is_told_of_intervals_arrives_at_their_rows():
+    told = jnp.asarray(np.random.default_rng(3).normal(size=(2, 2, 2 * music_vae.REACH + 1)), jnp.float32)
+    origins = np.asarray([[40, 10], [notes.REST, 59]])
+    expected = np.zeros((2, notes.PITCHES))
+    for b, row, n in np.ndindex(2, notes.PITCHES, 2):
+        interval = row - origins[b, n]
+        if origins[b, n] != notes.REST and abs(interval) <= music_vae.REACH:
+            expected[b, row] += told[b, n, interval + music_vae.REACH]
+    np.testing.assert_allclose(music_vae.arrivals(told, jnp.asarray(origins)), expected, atol=1e-6)
+    assert (expected[1] == 0).sum() == 59 - music_vae.REACH  # too far from 59, and nothing is far from silence
 
 
 def test_tokens_of_chords_and_of_holds_that_hold_nothing_are_those_in_numpy():

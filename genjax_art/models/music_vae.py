@@ -6,8 +6,8 @@ so that what bars have in common must come through z, and writes one token per v
 
 Unlike the paper: GRU instead of LSTM cells; the voices are not independent given the bar, each sees what the ones
 above it play in the same step; what a network sees of the past is the roll of the step before, which also says
-which pitch a hold holds; and a voice is told intervals from where it was, and tells its leap as one, beside pitches
-themselves: leading of voices is the same in all keys.
+which pitch a hold holds; and a voice is shown intervals, and tells its pitch as a leap and as intervals from the
+voices above, too: leading of voices is the same in all keys.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from genjax_art.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
 from genjax_art.spec import ArraySpec
 from genjax_art.tokens import pitch_planes
 
-REACH = 24  # semitones of a leap; further pitches are told as pitches alone
+REACH = 36  # semitones of an interval; what is further is told as a pitch alone
 
 
 class Encoder(nn.Module):
@@ -46,29 +46,38 @@ class Encoder(nn.Module):
 class VoiceHead(nn.Module):
     """Logits of one voice's token, from the decoder's state, the step before and the voices above in this step.
 
-    It sees the other voices as intervals from the pitch that it had itself, and adds the logit of a leap to that of the
-    pitch which the leap arrives at. Rows are 0..59, `REST` in silence; after silence, leaps are from the middle row.
+    It sees the other voices as intervals from the pitch that it had itself. Beside logits of pitches it tells those of
+    leaps from there and of intervals from each voice above, and adds them where they arrive. Rows are 0..59, `REST` in
+    silence, which no interval is from; `others` are those of all voices before, then of the voices above.
     """
 
     width: int
+    above: int
 
     @nn.compact
     def __call__(
         self, state: Float[Array, "*b h"], own: Int[Array, "*b"], others: Int[Array, "*b n"]
     ) -> Float[Array, "*b 62"]:
-        origin = jnp.where(own == REST, PITCHES // 2, own)[..., None]
-        leap = jnp.clip(others - origin, -REACH, REACH) + REACH
+        interval = jnp.clip(others - own[..., None], -REACH, REACH) + REACH
+        silent = (others == REST) | (own == REST)[..., None]
         seen = [
-            jax.nn.one_hot(jnp.where(others == REST, 2 * REACH + 1, leap), 2 * REACH + 2),
+            jax.nn.one_hot(jnp.where(silent, 2 * REACH + 1, interval), 2 * REACH + 2),
             jax.nn.one_hot(others, PITCHES),
         ]
         flat = [x.reshape(*x.shape[:-2], -1) for x in seen]
         x = nn.relu(nn.Dense(self.width)(jnp.concatenate([state, *flat, jax.nn.one_hot(own, PITCHES)], -1)))
-        rows = jnp.arange(PITCHES, dtype=jnp.int32).reshape((1,) * (origin.ndim - 1) + (-1,))
-        arrival = rows - origin + REACH
-        leaps = jnp.take_along_axis(nn.Dense(2 * REACH + 1, name="leap")(x), jnp.clip(arrival, 0, 2 * REACH), -1)
-        reached = jnp.where((arrival >= 0) & (arrival <= 2 * REACH), leaps, 0.0)
-        return nn.Dense(TOKENS, name="token")(x) + jnp.pad(reached, [(0, 0)] * (x.ndim - 1) + [(0, TOKENS - PITCHES)])
+        origins = jnp.concatenate([own[..., None], others[..., others.shape[-1] - self.above :]], -1)
+        told = nn.Dense((1 + self.above) * (2 * REACH + 1), name="intervals")(x)
+        pitches = arrivals(told.reshape(*x.shape[:-1], 1 + self.above, -1), origins)
+        return nn.Dense(TOKENS, name="token")(x) + jnp.pad(pitches, [(0, 0)] * (x.ndim - 1) + [(0, TOKENS - PITCHES)])
+
+
+def arrivals(told: Float[Array, "*b n i"], origins: Int[Array, "*b n"]) -> Float[Array, "*b 60"]:
+    """What is told of the intervals -REACH to REACH from each origin, summed at the rows that they arrive at."""
+    rows = jnp.arange(PITCHES, dtype=jnp.int32).reshape((1,) * origins.ndim + (-1,))
+    interval = rows - origins[..., None] + REACH
+    there = (interval >= 0) & (interval <= 2 * REACH) & (origins != REST)[..., None]
+    return jnp.sum(jnp.where(there, jnp.take_along_axis(told, jnp.clip(interval, 0, 2 * REACH), -1), 0.0), -2)
 
 
 class Decoder(nn.Module):
@@ -88,7 +97,7 @@ class Decoder(nn.Module):
         self.bar_starts = [nn.Dense(self.width) for _ in range(self.layers)]
         self.embed = nn.Dense(self.embedding)
         self.cells = [GRU(self.width) for _ in range(self.layers)]
-        self.heads = [VoiceHead(self.head) for _ in range(self.voices)]
+        self.heads = [VoiceHead(self.head, above) for above in range(self.voices)]
 
     def conduct(self, z: Float[Array, "b z"]) -> Float[Array, "b bars d"]:
         """One vector per bar: the conductor's states, which is told z at every bar (section 3.2)."""
