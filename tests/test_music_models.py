@@ -197,10 +197,12 @@ def test_the_generator_writes_rolls_in_range_and_the_critic_reads_them(bars, bin
     assert x.shape == (6, 16 * bars, 60, 6) and x.min() >= -1 and x.max() <= 1
     assert bool(jnp.isin(x, jnp.asarray([-1.0, 1.0])).all()) is binarise
     assert critic.apply(critic.init(jax.random.key(2), x), x)["logits"].shape == (6,)
+    drawn = generator.apply(variables, z, train=False)
+    assert bool(jnp.isin(drawn, jnp.asarray([-1.0, 1.0])).all())
 
 
 def test_a_binarised_roll_is_one_that_tokens_can_say():
-    generator, variables, _, z = muse(2)
+    generator, variables, _, z = muse(2, binarise=True)
     x, _ = generator.apply(jax.tree.map(lambda p: 3.0 * p, variables), z, mutable=["batch_stats"])
     roll = (x + 1.0) / 2.0
     assert roll.sum() > 0
@@ -219,13 +221,42 @@ def test_straight_through_has_the_hard_value_and_the_soft_gradient():
     np.testing.assert_allclose(got, s * (1 - s) * jnp.asarray([1.0, 2.0, 3.0]), rtol=1e-5)
 
 
-def test_an_onset_is_a_new_pitch_or_an_open_gate():
-    rows = jnp.asarray([5, 5, 5, 9, 60, 60, 9, 9])  # 60 is silence
+def test_a_voice_is_told_anew_where_its_gate_opens_and_held_where_not():
+    rows = jnp.asarray([5, 7, 5, 9, 60, 3, 9, 9])  # 60 is silence
     logits = 50.0 * jax.nn.one_hot(rows, 61)[None, None]
-    gate = jnp.full((1, 1, 8), -50.0).at[0, 0, 2].set(50.0).at[0, 0, 4].set(50.0)
+    gate = jnp.asarray([-50.0, -50.0, 50.0, 50.0, 50.0, -50.0, 50.0, -50.0])[None, None]
     roll = muse_gan.voices_to_roll(logits[..., :60], logits[..., 60:], gate, True)
     got = tokens.tokens_from_roll(roll)[0, :, 0].tolist()
     assert got == [5, notes.HOLD, 5, 9, notes.REST, notes.REST, 9, notes.HOLD]
+
+
+def test_the_gradient_of_a_pitch_lives_on_whatever_its_logits():
+    def told(logits):
+        gate = jnp.zeros((1, 1, 4))
+        return jnp.sum(muse_gan.voices_to_roll(logits[..., :60], logits[..., 60:], gate, True)[0, 0, 5])
+
+    drawn = jnp.asarray(np.random.default_rng(0).normal(size=(1, 1, 4, 61)), jnp.float32)
+    slopes = [size * np.asarray(jax.grad(told)(size * drawn)) for size in (1.0, 1e4)]
+    assert np.abs(slopes[0]).max() > 1e-4
+    np.testing.assert_allclose(slopes[1], slopes[0], rtol=1e-2, atol=1e-6)
+
+
+def test_intervals_are_the_correlations_of_voices_and_know_no_key():
+    voices, steps, rng = 3, 5, np.random.default_rng(0)
+    rows = rng.integers(10, 40, (steps, voices))
+    x = np.zeros((1, steps, 60, voices), np.float32)
+    x[0, np.arange(steps)[:, None], rows, np.arange(voices)[None]] = 1.0
+    x[0, 4, :, 2] = 0.0  # silent
+    got = np.asarray(muse_gan.intervals(jnp.asarray(x))).reshape(steps, 3 + voices, 2, -1)
+    cycle = np.fft.irfft(got[:, :, 0] + 1j * got[:, :, 1], muse_gan.PERIOD)  # one peak, at minus the interval
+    for i, (one, other) in enumerate(((0, 1), (0, 2), (1, 2))):
+        peak = (rows[:, other] - rows[:, one]) % muse_gan.PERIOD
+        sounding = steps if other < 2 else 4
+        np.testing.assert_array_equal(cycle[:sounding, i].argmax(-1), peak[:sounding])
+    np.testing.assert_array_equal(cycle[:-1, 3].argmax(-1), (rows[1:, 0] - rows[:-1, 0]) % muse_gan.PERIOD)
+    assert not got[4, 1].any() and not got[-1, 3:].any()  # silence, and nothing follows the last step
+    up = np.roll(x, 9, axis=2)
+    np.testing.assert_allclose(muse_gan.intervals(jnp.asarray(up)).reshape(got.shape), got, atol=1e-4)
 
 
 def test_chroma_folds_octaves():

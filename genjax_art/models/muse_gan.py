@@ -5,14 +5,18 @@ successor, Dong & Yang 2018, arXiv:1804.09399: of a private pair one upsamples p
 time, the other time, then pitch; the critic looks at bars, at chroma and at onsets. All steps up and down have a stride
 as long as their kernel: they are matrix products on patches, which is what they are written as here.
 
-Unlike the papers, a voice has one note at a time: its pitch is a softmax over 60 rows and silence, and an onset is
-where that pitch did not sound before or where a gate opens. `binarise` makes both hard in the forward pass, with the
-gradient of the soft ones (straight-through, arXiv:1804.09399; after arXiv:1308.3432).
+Unlike the papers, a voice has one note at a time: a softmax over 60 rows and silence, which is told anew where a gate
+opens and held where not, so that the length of a note is one decision and not one a step. The softmax cannot saturate,
+as its logits have a given mean square. In training the critic sees these soft rolls, when sampling the likeliest rows
+and gates are taken; `binarise` takes them in training, too, with the gradient of the soft ones (straight-through,
+arXiv:1804.09399; after arXiv:1308.3432). The critic has one stream more, of intervals between the voices and from step
+to step, which sees that harmony is the same in all keys.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
@@ -23,6 +27,8 @@ from genjax_art.tokens import in_range
 
 OCTAVES, SEMITONES = 5, 12
 BEATS = STEPS_PER_BAR // STEPS_PER_BEAT
+SHARPNESS = 5.0  # root mean square of a softmax's logits
+PERIOD = 48  # semitones: intervals up to two octaves are told apart
 VOICE_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal", in_axis=-2, out_axis=-1, batch_axis=0)
 
 
@@ -67,34 +73,44 @@ class Generator(nn.Module):
         octaves = nn.relu(VoiceDense(OCTAVES * w)(time_first)).reshape(-1, voices, steps, OCTAVES, w)
         pitches = VoiceDense(SEMITONES)(octaves).reshape(-1, voices, steps, PITCHES)
         rest, gate = jnp.split(VoiceDense(2)(time_first), 2, -1)
-        roll = voices_to_roll(pitch_first + pitches, rest - 4.0, gate[..., 0] - 2.0, self.binarise)
+        roll = voices_to_roll(pitch_first + pitches, rest - 4.0, gate[..., 0] - 2.0, self.binarise or not train)
         return in_range(roll, self.spec)
 
 
 def voices_to_roll(
-    pitches: Float[Array, "b v t p"], rest: Float[Array, "b v t 1"], gate: Float[Array, "b v t"], binarise: bool
+    pitches: Float[Array, "b v t p"], rest: Float[Array, "b v t 1"], gate: Float[Array, "b v t"], hard: bool
 ) -> Float[Array, "b t p c"]:
-    """Onset and sustain planes in 0..1 from logits of pitch, silence and renewed onset."""
-    soft = jax.nn.softmax(jnp.concatenate([pitches, rest], -1), -1)
+    """Onset and sustain planes in 0..1 from logits of pitch and silence, and of a gate; the first step is open."""
+    logits = jnp.concatenate([pitches, rest], -1)
+    logits = logits - jnp.mean(logits, -1, keepdims=True)
+    soft = jax.nn.softmax(SHARPNESS * logits * jax.lax.rsqrt(jnp.mean(logits**2, -1, keepdims=True) + 1e-3), -1)
     opened = jax.nn.sigmoid(gate)
-    if binarise:
+    if hard:
         soft = straight_through(jax.nn.one_hot(jnp.argmax(soft, -1), soft.shape[-1], dtype=soft.dtype), soft)
         opened = straight_through((gate > 0).astype(gate.dtype), opened)
-    sustain = soft[..., :-1]
-    before = jnp.pad(sustain[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
-    onset = sustain * (1.0 - before * (1.0 - opened[..., None]))
-    return jnp.concatenate([jnp.moveaxis(onset, 1, -1), jnp.moveaxis(sustain, 1, -1)], -1)
+    opened = opened.at[:, :, 0].set(1.0)[..., None]
+    onset = opened * soft[..., :-1]
+
+    def hold(sustain: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        sustain = (1.0 - step[0]) * sustain + step[1]
+        return sustain, sustain
+
+    steps = (jnp.moveaxis(opened, 2, 0), jnp.moveaxis(onset, 2, 0))
+    _, sustain = jax.lax.scan(hold, jnp.zeros_like(onset[:, :, 0]), steps, unroll=STEPS_PER_BAR)
+    return jnp.concatenate([jnp.moveaxis(onset, 1, -1), jnp.transpose(sustain, (1, 0, 3, 2))], -1)
 
 
 def straight_through(hard: Float[Array, "*s"], soft: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """The value of `hard`, the gradient of `soft`."""
-    return soft + jax.lax.stop_gradient(hard - soft)
+    return jax.lax.stop_gradient(hard) + (soft - jax.lax.stop_gradient(soft))  # exactly: the second term is 0
 
 
 class Discriminator(nn.Module):
-    """The critic: pitch-time and time-pitch streams, joined per beat with a chroma stream, then per bar with onsets."""
+    """The critic: pitch-time, interval and time-pitch streams, joined per beat with chroma, per bar with onsets."""
 
     width: int
+    low: float  # of the data
+    high: float
 
     @nn.compact
     def __call__(
@@ -105,6 +121,8 @@ class Discriminator(nn.Module):
         beats = steps // STEPS_PER_BEAT
         pitch_first = act(nn.Dense(2 * w)(x.reshape(b, steps, OCTAVES, SEMITONES * planes)))
         pitch_first = act(nn.Dense(4 * w)(pitch_first.reshape(b, steps, -1)))
+        sounding = (x[..., planes // 2 :] - self.low) / (self.high - self.low)
+        pitch_first = jnp.concatenate([pitch_first, act(nn.Dense(4 * w)(intervals(sounding)))], -1)
         pitch_first = act(nn.Dense(8 * w)(pitch_first.reshape(b, beats, -1)))
         by_beat = jnp.swapaxes(x.reshape(b, beats, STEPS_PER_BEAT, PITCHES, planes), 2, 3)
         time_first = act(nn.Dense(w)(by_beat.reshape(b, beats, PITCHES, -1)))
@@ -123,6 +141,28 @@ def act(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
     return nn.leaky_relu(x, 0.2)
 
 
+def intervals(sustain: Float[Array, "b t p v"]) -> Float[Array, "b t k"]:
+    """The intervals between each two voices, and of each voice from its next step, by the Fourier transform.
+
+    For planes in 0..1 they are the transforms over the interval, modulo `PERIOD` semitones, of the correlations
+    sum_p a[p + interval] b[p]: transposing all planes alike does not change them. 0 where one of the two is silent.
+    """
+    voices = sustain.shape[-1]
+    angle = 2 * np.pi / PERIOD * np.outer(np.arange(PITCHES), np.arange(PERIOD // 2 + 1))
+    real, imaginary = (
+        jnp.einsum("btpv,pk->vbtk", sustain, jnp.asarray(wave(angle), sustain.dtype)) for wave in (np.cos, np.sin)
+    )
+    one, other = np.triu_indices(voices, 1)
+
+    def later(wave: Array) -> Array:
+        return jnp.pad(wave[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0)))
+
+    a, c = (jnp.concatenate([wave[one], wave]) for wave in (real, imaginary))
+    b, d = (jnp.concatenate([wave[other], later(wave)]) for wave in (real, imaginary))
+    products = jnp.concatenate([a * b + c * d, c * b - a * d], -1)  # of one with the other's conjugate
+    return jnp.moveaxis(products, 0, 2).reshape(*sustain.shape[:2], -1)
+
+
 def chroma_of(x: Float[Array, "b t p c"]) -> Float[Array, "b beats 12 v"]:
     """How much each pitch class sounds in each voice and beat: the sustain planes summed over octaves and steps."""
     b, _, _, planes = x.shape
@@ -131,11 +171,11 @@ def chroma_of(x: Float[Array, "b t p c"]) -> Float[Array, "b beats 12 v"]:
 
 
 def build(
-    spec: ArraySpec, *, latents: int = 128, width: int = 64, critic_width: int = 64, binarise: bool = True
+    spec: ArraySpec, *, latents: int = 128, width: int = 64, critic_width: int = 64, binarise: bool = False
 ) -> dict[str, nn.Module]:
     """Networks of a GAN of piano rolls of whole bars: z [b, latents]; widths in units of the narrowest layers.
 
-    `binarise`: rolls of exactly the range's ends, by straight-through; otherwise they lie between.
+    `binarise`: rolls of exactly the range's ends in training, too, by straight-through; otherwise they lie between.
 
     Raises:
       UsageError: the data are no piano rolls of whole bars.
@@ -145,4 +185,7 @@ def build(
             f"model muse_gan writes piano rolls of whole bars, the data are of kind {spec.kind} and shape "
             f"{spec.shape}: choose music with --data.name chorales or midi_folder"
         )
-    return {"generator": Generator(spec, latents, width, binarise), "discriminator": Discriminator(critic_width)}
+    return {
+        "generator": Generator(spec, latents, width, binarise),
+        "discriminator": Discriminator(critic_width, spec.low, spec.high),
+    }
