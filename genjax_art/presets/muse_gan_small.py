@@ -1,7 +1,8 @@
 """MuseGAN on two bars of Bach's chorales, narrowed for two CPU cores.
 
 Not as `muse-gan`, whose Wasserstein game collapsed to one held chord here: relativistic pairing with R1 and R2
-(arXiv:2501.05441), one update of the critic a step, learning rate to zero.
+(arXiv:2501.05441), one update of the critic a step, learning rate to zero. 954 s on two cores of an AMD EPYC with jax
+0.12, tests beside it (2026-11-26): four voices that move together, in no key; see the README.
 python train.py muse-gan-small
 """
 
