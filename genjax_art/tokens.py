@@ -48,3 +48,9 @@ def pitch_planes(pitches: Int[Array, "*b v"]) -> Float[Array, "*b p v"]:
     """1 at each voice's row; all 0 for a hold or a rest."""
     rows = jnp.arange(PITCHES, dtype=jnp.int32).reshape((1,) * (pitches.ndim - 1) + (-1, 1))
     return (jnp.expand_dims(pitches, -2) == rows).astype(jnp.float32)
+
+
+def rows_of(roll: Float[Array, "*b p c"]) -> Int[Array, "*b v"]:
+    """The row that each voice sounds, one note at a time, `REST` in silence: what `pitch_planes` makes sustain of."""
+    sustain = roll[..., roll.shape[-1] // 2 :]
+    return jnp.where(jnp.max(sustain, -2) > 0.5, jnp.argmax(sustain, -2), REST).astype(jnp.int32)

@@ -26,7 +26,6 @@ from genjax_art.spec import ArraySpec
 from genjax_art.tokens import in_range
 
 OCTAVES, SEMITONES = 5, 12
-BEATS = STEPS_PER_BAR // STEPS_PER_BEAT
 SHARPNESS = 5.0  # root mean square of a softmax's logits
 PERIOD = 48  # semitones: intervals up to two octaves are told apart
 VOICE_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal", in_axis=-2, out_axis=-1, batch_axis=0)

@@ -21,7 +21,7 @@ from genjax_art.errors import UsageError
 from genjax_art.models.recurrent import GRU
 from genjax_art.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
 from genjax_art.spec import ArraySpec
-from genjax_art.tokens import pitch_planes
+from genjax_art.tokens import pitch_planes, rows_of
 
 REACH = 36  # semitones of an interval; what is further is told as a pitch alone
 
@@ -161,15 +161,15 @@ class Decoder(nn.Module):
             x, states = module.see(before, bars[:, bar], beat), list(states)
             for i, cell in enumerate(module.cells):
                 states[i] = x = cell.step(jnp.where(step == 0, starts[i][:, bar], states[i]), x)
-            roll, tokens, was = jnp.zeros_like(before), [], rows_of(before)
+            was = rows_of(before)
+            tokens, rows = was[:, :0], was[:, :0]
             for v in range(module.voices):
-                token = choose(module.tell(x, v, was, rows_of(roll)[:, :v]), level[:, v], temperature)
+                token = choose(module.tell(x, v, was, rows), level[:, v], temperature)
                 token = jnp.where(fixed, forced[:, v], token)
-                tokens.append(token)
-                onset = pitch_planes(token[:, None])[..., 0]
-                sustain = jnp.where((token == HOLD)[:, None], before[..., module.voices + v], onset)
-                roll = roll.at[..., v].set(onset).at[..., module.voices + v].set(sustain)
-            return (states, roll), jnp.stack(tokens, -1)
+                row = jnp.where(token == HOLD, was[:, v], token)
+                tokens, rows = (jnp.concatenate([a, b[:, None]], -1) for a, b in ((tokens, token), (rows, row)))
+            roll = jnp.concatenate([pitch_planes(tokens), pitch_planes(rows)], -1)
+            return (states, roll), tokens
 
         scan = nn.scan(body, variable_broadcast="params", split_rngs={"params": False})
         empty = [jnp.zeros((z.shape[0], self.width)) for _ in self.cells]
@@ -177,12 +177,6 @@ class Decoder(nn.Module):
         time = jnp.arange(self.bars * STEPS_PER_BAR, dtype=jnp.int32)
         _, tokens = scan(self, (empty, silence), (time, jnp.swapaxes(levels, 0, 1), jnp.swapaxes(given, 0, 1), known))
         return jnp.swapaxes(tokens, 0, 1)
-
-
-def rows_of(roll: Float[Array, "*b p c"]) -> Int[Array, "*b v"]:
-    """The row that each voice sounds, `REST` in silence."""
-    sustain = roll[..., roll.shape[-1] // 2 :]
-    return jnp.where(jnp.max(sustain, -2) > 0.5, jnp.argmax(sustain, -2), REST)
 
 
 def choose(logits: Float[Array, "b k"], level: Float[Array, " b"], temperature: float) -> Int[Array, " b"]:
