@@ -33,6 +33,7 @@ KEY = jax.random.key(0)
 TOGETHER = {
     ("mlp", "image"): {
         "penalties": {"r1": (0.1, 0.05), "r2": 0.1, "lecam": 0.3, "bcr": 1.0, "orthogonal": 1e-2},
+        "second_look": ("flip", "translation"),
         "lazy": 2,
         "augmentations": ("translation", "cutout"),
         "augmentation_policy": "adaptive",
@@ -132,6 +133,16 @@ def test_consistency_is_what_a_shift_changes(name, size):
         loss = jax.jit(method.players[0].loss)
         found = loss(params["discriminator"], params, extras, {"x": dot(512)}, KEY)[1][0][name]
         assert float(found) == pytest.approx(size * 24 / 25 if centre else 0.0, rel=0.05, abs=1e-6)
+
+
+def test_consistency_looks_again_through_the_augmentations_that_the_rules_name():
+    """A pixel right of the middle, mirrored in half of the pictures: D's verdict there falls from 1 to 0."""
+    networks = {"generator": Still(), "discriminator": Corner(True)}
+    rules = Rules(penalties={"cr": 1.0}, second_look=("flip",))
+    method = gan.build(networks, ArraySpec((16, 16, 1)), SGD, rules=rules)
+    params, extras = method.init(KEY)
+    found = jax.jit(method.players[0].loss)(params["discriminator"], params, extras, {"x": dot(512)}, KEY)
+    assert float(found[1][0]["cr"]) == pytest.approx(0.5, rel=0.15)
 
 
 def test_orthogonal_looks_at_its_own_player():
@@ -344,7 +355,8 @@ def test_rules_that_make_no_sense_are_refused_in_one_line():
     for options, message in (
         ({"penalties": {"gp": 1.0}}, "unknown penalty 'gp'; known: bcr, cr"),
         ({"generator_penalties": {"r1": 1.0}}, "unknown penalty of the generator 'r1'; known: orthogonal, zcr"),
-        ({"augmentations": ("flip",)}, "unknown augmentation 'flip'"),
+        ({"augmentations": ("rotation",)}, "unknown augmentation 'rotation'"),
+        ({"second_look": ("mirror",)}, "unknown augmentation 'mirror'; known: color, cutout, flip, translation"),
         ({"augmentation_policy": "adaptive"}, "name --objective.augmentations"),
         ({"lazy": 0}, "--objective.lazy must be at least 1"),
         ({"penalties": {"cr": 1.0}}, "leave cr and bcr out"),

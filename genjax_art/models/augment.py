@@ -70,10 +70,22 @@ def cutout(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"
     return jnp.where(inside, 0.0, x)
 
 
+def flip(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
+    """Half of the examples mirrored along the last spatial axis: left and right of pictures and clips.
+
+    For pictures whose mirror images are pictures of the same kind: no digits, letters or piano rolls.
+    """
+    _space(x, "flip")
+    mirrored = _uniform(x, key, 1)[0] < 0.5
+    return jnp.where(mirrored.reshape(_along(x, 0)), jnp.flip(x, -2), x)
+
+
+DIFFAUGMENT = ("color", "translation", "cutout")
 AUGMENTATIONS: Mapping[str, Callable[[Float[Array, "b *space c"], Key], Float[Array, "b *space c"]]] = {
     "color": color,
     "translation": translation,
     "cutout": cutout,
+    "flip": flip,
 }
 
 
@@ -81,7 +93,7 @@ def augment(
     x: Float[Array, "b *space c"],
     key: Key,
     probability: float | Float[Array, ""] = 1.0,
-    names: Sequence[str] = tuple(AUGMENTATIONS),
+    names: Sequence[str] = DIFFAUGMENT,
 ) -> Float[Array, "b *space c"]:
     """The named augmentations one after the other, each on each example with the given probability.
 
@@ -89,7 +101,7 @@ def augment(
     Karras et al. 2020 (arXiv:2006.06676), on DiffAugment's operations, not that paper's 18.
 
     Raises:
-      ValueError: an unknown name; colour without three channels; translation or cutout without space.
+      ValueError: an unknown name; colour without three channels; any other without space.
     """
     unknown = set(names) - set(AUGMENTATIONS)
     if unknown:

@@ -63,7 +63,9 @@ def conv(
     if groups == 1 and not any(map(any, padding)) and set(window) == {1}:  # a matrix product at every position
         stop = [(o - 1) * s + 1 for o, s in zip(outputs, strides, strict=True)]
         x = lax.slice(x, (0,) * x.ndim, (x.shape[0], *stop, x.shape[-1]), (1, *strides, 1))
-        return lax.dot_general(x, kernel.reshape(kernel.shape[-2:]), (((x.ndim - 1,), (0,)), ((), ())))
+        # of two axes each, since XLA would copy x of more of them for the kernel gradient
+        product = x.reshape(-1, x.shape[-1]) @ kernel.reshape(kernel.shape[-2:])
+        return product.reshape(*x.shape[:-1], -1)
     if groups == 1 and not any(low) and set(outputs) == {1} and window == space:  # one matrix product
         product = x.reshape(x.shape[0], -1) @ kernel.reshape(-1, kernel.shape[-1])
         return product.reshape(x.shape[0], *outputs, -1)

@@ -105,17 +105,19 @@ def kernel_gradient(x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geome
         return jnp.concatenate([one(a, b) for a, b in _split(g.groups, x, y)], -1)
     x, pads = _padding(x, g.pads)
     exchanged = partial(lax.conv_general_dilated, window_strides=(1,) * rank, padding=pads, rhs_dilation=g.strides)
-    if g.groups > 1:  # a group's features are its batch
-        x = jnp.moveaxis(x.reshape(*x.shape[:-1], g.groups, -1), 0, -2)
+
+    def one(x: Array, y: Array) -> Array:
+        if g.groups == 1:
+            return exchanged(x, y, dimension_numbers=layout(rank, "C.N", "I.O", ".NC"))
+        x = jnp.moveaxis(x.reshape(*x.shape[:-1], g.groups, -1), 0, -2)  # a group's features are its batch
         x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-        numbers = layout(rank, ".CN", "I.O", ".NC")
-        return exchanged(x, y, dimension_numbers=numbers, feature_group_count=g.groups)
+        return exchanged(x, y, dimension_numbers=layout(rank, ".CN", "I.O", ".NC"), feature_group_count=g.groups)
+
     pieces = 1
     while y.nbytes > pieces * BLOCK and y.shape[0] % (2 * pieces) == 0 and pieces < 16:
         pieces *= 2
     # Every n-th example, not every n examples: a sharded batch then stays where it is.
-    parts = [(x[i::pieces], y[i::pieces]) for i in range(pieces)]
-    return reduce(add, [exchanged(a, b, dimension_numbers=layout(rank, "C.N", "I.O", ".NC")) for a, b in parts])
+    return reduce(add, [one(x[i::pieces], y[i::pieces]) for i in range(pieces)])
 
 
 def _convolve(x: Array, w: Array, strides: Sequence[int], pads: Sequence[tuple[int, int]], groups: int) -> Array:

@@ -70,6 +70,9 @@ class Rules:
     augmentation_policy: Literal["given", "adaptive"] = "given"
     """given: with that probability; adaptive: from 0 to at most that probability, as much as the discriminator
     overfits (ADA, arXiv:2006.06676)."""
+    second_look: tuple[str, ...] = ("translation",)
+    """The augmentations under which the penalties cr and bcr want D's verdict to stay the same. Their papers' are
+    `flip translation`: for pictures that may be mirrored, which digits and piano rolls may not."""
     discriminator_repeats: int = 1
     """Updates of the discriminator in a step, each on a fresh batch."""
     shared_latents: bool = True
@@ -127,7 +130,8 @@ class Game:
         shown = see(real, "real"), see(fake, "fake")
         of_real, of_fake, own_extras = judge_both(self.discriminator, own, extras[D], *shown, self.label_of(batch))
         round = Round(own, batch, self.label_of(batch), z, real, fake, *shown, of_real, of_fake, see,
-                      self.judge(own, extras[D], batch), lambda z: make(z)[0], memory, key)  # fmt: skip
+                      self.again(key), self.judge(own, extras[D], batch), lambda z: make(z)[0],
+                      memory, key)  # fmt: skip
         total = jnp.mean(ADVERSARIAL[self.rules.loss].discriminator(of_real["logits"], of_fake["logits"]))
         added, metrics = added_by(self.discriminator_terms, round)
         held, paid = self.regularisation(round, step, extras[D])
@@ -144,13 +148,11 @@ class Game:
         fake, own_extras = make(z)
         judging = self.unrolled(others[D], own, extras, batch, key)
         shown = see(real, "real"), see(fake, "fake")
-        of_real: Outputs | None = None
-        if game.needs_real:
-            of_real, of_fake, _ = judge_both(self.discriminator, judging, extras[D], *shown, self.label_of(batch))
-        else:
-            of_fake, _ = apply(self.discriminator, judging, extras[D], shown[1], self.label_of(batch))
+        judge = self.judge(judging, extras[D], batch)
+        # each kind on its own: the generator's gradient does not pass the reals
+        of_real, of_fake = judge(shown[0]) if game.needs_real else None, judge(shown[1])
         round = Round(own, batch, self.label_of(batch), z, real, fake, *shown, of_real, of_fake, see,
-                      self.judge(judging, extras[D], batch), lambda z: make(z)[0], memory, key)  # fmt: skip
+                      self.again(key), judge, lambda z: make(z)[0], memory, key)  # fmt: skip
         values = game.generator(of_fake["logits"], None if of_real is None else of_real["logits"])
         if rules.top_k != 1.0:
             values = values * top_share(of_fake["logits"], rules.at(rules.top_k, step))
@@ -215,6 +217,9 @@ class Game:
                         rules.packing)  # fmt: skip
 
         return see
+
+    def again(self, key: Key) -> See:
+        return lambda shown, which: augment(shown, fold(key, f"consistency {which}"), names=self.rules.second_look)
 
 
 def weighted(penalties: Mapping[str, Value]) -> dict[str, Value]:

@@ -93,7 +93,7 @@ def check(rules: Rules, spec: ArraySpec, classes: int) -> None:
         ("adversarial loss", (rules.loss,), ADVERSARIAL),
         ("penalty", rules.penalties, NO_PENALTIES),
         ("penalty of the generator", rules.generator_penalties, NO_GENERATOR_PENALTIES),
-        ("augmentation", rules.augmentations, AUGMENTATIONS),
+        ("augmentation", (*rules.augmentations, *rules.second_look), AUGMENTATIONS),
     ):
         for name in given:
             if name not in known:

@@ -11,13 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.losses.penalty import PENALTIES, consistency, lecam, orthogonal, squared_gradient_norm
-from genjax_art.models.augment import augment
 from genjax_art.objectives.rounds import Round
 from genjax_art.shards import global_normal
 from genjax_art.train.step import fold
 
 LATENT_NOISE = 0.05  # standard deviation of dz in zCR, our choice
-SECOND_LOOK = ("translation",)  # T of CR; the papers flip, too, which no piano roll survives
 
 Regulariser = Callable[[Round], Float[Array, "..."]]  # per example, or one number
 
@@ -30,22 +28,18 @@ def lecam_of(round: Round) -> Float[Array, "b"]:
 
 
 def cr(round: Round) -> Float[Array, "b"]:
-    """(D(x) - D(T(x)))^2, T a shift by up to an eighth: Zhang et al. 2020 (arXiv:1910.12027), their weight 10."""
+    """(D(x) - D(T(x)))^2, T the rules' `second_look`: Zhang et al. 2020 (arXiv:1910.12027), their weight 10."""
     assert round.of_real is not None
-    return consistency_of(round, round.of_real["logits"], second_look(round, round.shown_real, "real"))
+    return consistency_of(round, round.of_real["logits"], round.look_again(round.shown_real, "real"))
 
 
 def bcr(round: Round) -> Float[Array, "b"]:
     """CR on reals and on fakes, from one call: bCR of Zhao et al. 2021 (arXiv:2002.04724)."""
     assert round.of_real is not None
-    both = [second_look(round, round.shown_real, "real"), second_look(round, round.shown_fake, "fake")]
+    both = [round.look_again(round.shown_real, "real"), round.look_again(round.shown_fake, "fake")]
     logits = jnp.concatenate([round.of_real["logits"], round.of_fake["logits"]])
     real, fake = jnp.split(consistency_of(round, logits, jnp.concatenate(both)), 2)
     return real + fake
-
-
-def second_look(round: Round, shown: Float[Array, "b *shape"], which: str) -> Float[Array, "b *shape"]:
-    return augment(shown, fold(round.key, f"consistency {which}"), names=SECOND_LOOK)
 
 
 def consistency_of(round: Round, logits: Float[Array, "b"], shown: Float[Array, "b *shape"]) -> Float[Array, "b"]:

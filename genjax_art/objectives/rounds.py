@@ -35,6 +35,7 @@ class Round:
     of_real: Outputs | None  # None in a generator's round of a game that does not look at reals
     of_fake: Outputs
     see: See
+    look_again: See  # what is shown, "real" or "fake" -> a second view of it, for consistency
     judge: Callable[[Array], Outputs]  # of what is shown, or of twice as many rows, without remembering statistics
     make: Callable[[Array], Array]  # z -> `fake`, without remembering statistics
     memory: Memory

@@ -3,7 +3,7 @@
 Source: Huang et al. 2024 (arXiv:2501.05441), appendix, and the authors' CIFAR10 settings: batches of 512, and over the
 first 20 M images, in half a cosine, the learning rate from 2e-4 to 5e-5, gamma from 0.05 to 0.005 (so weights of half
 of that), Adam's b2 from 0.9 to 0.99, the EMA's half-life from 0 to 5 M images and the augmentations' probability from 0
-to 0.55. The authors augment with ADA's operations and mirror the data; here it is DiffAugment's, unmirrored, so their
+to 0.55. The authors augment with ADA's operations and mirror the data; here it is DiffAugment's and a flip, so their
 FID of 1.96 is a landmark, no promise. The run is as long as the burn-in; --steps lets it go on.
 For an accelerator; needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it). Not run yet.
 python train.py r3gan-cifar10
@@ -28,7 +28,7 @@ EXPERIMENT = Experiment(
         {
             "loss": "relativistic",
             "penalties": {"r1": (0.025, 0.0025), "r2": (0.025, 0.0025)},
-            "augmentations": ("color", "translation", "cutout"),
+            "augmentations": ("color", "translation", "cutout", "flip"),
             "augmentation_probability": (0.0, 0.55),
             "burn_in": BURN_IN,
         },

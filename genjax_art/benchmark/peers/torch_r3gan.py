@@ -1,5 +1,7 @@
 """R3GAN (arXiv:2501.05441) in plain PyTorch, the same function as `models/r3gan.py`."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from math import prod, sqrt
 from typing import Any
 
@@ -39,38 +41,53 @@ class Block(nn.Module):
         return x + self.c(y)
 
 
+def widths_of(levels: int, widths: Sequence[int]) -> list[int]:
+    """Channels of each level, coarsest first; the last given one goes on."""
+    return [*widths, *[widths[-1]] * levels][:levels]
+
+
+def stages(widths: Sequence[int], blocks: int, expansion: int) -> nn.ModuleList:
+    return nn.ModuleList(nn.Sequential(*(Block(width, expansion) for _ in range(blocks))) for width in widths)
+
+
+def change(before: int, after: int) -> nn.Module:
+    return nn.Identity() if before == after else nn.Conv2d(before, after, 1, bias=False)
+
+
 class Generator(nn.Module):
-    def __init__(self, shape: Space, latents: int, width: int, blocks: int, expansion: int):
+    def __init__(self, shape: Space, latents: int, widths: Sequence[int], blocks: int, expansion: int):
         super().__init__()
-        self.levels = halvings(shape[:-1], above=4)
-        self.basis = nn.Parameter(torch.zeros(width, *self.levels[-1]))
-        self.dense = nn.Linear(latents, width, bias=False)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(width, expansion) for _ in range(blocks))) for _ in self.levels
-        )
-        self.last = nn.Conv2d(width, shape[-1], 1, bias=False)
+        extents = halvings(shape[:-1], above=4)
+        each = widths_of(len(extents), widths)
+        self.basis = nn.Parameter(torch.zeros(each[0], *extents[-1]))
+        self.dense = nn.Linear(latents, each[0], bias=False)
+        self.stages = stages(each, blocks, expansion)
+        self.changes = nn.ModuleList(change(before, after) for before, after in pairwise(each))
+        self.last = nn.Conv2d(each[-1], shape[-1], 1, bias=False)
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.dense(z)[:, :, None, None] * self.basis
         h = h.contiguous(memory_format=torch.channels_last)
         for level, stage in enumerate(self.stages):
-            h = stage(h if level == 0 else double(h))
+            h = stage(h if level == 0 else double(self.changes[level - 1](h)))
         return self.last(h)
 
 
 class Discriminator(nn.Module):
-    def __init__(self, shape: Space, width: int, blocks: int, expansion: int):
+    def __init__(self, shape: Space, widths: Sequence[int], blocks: int, expansion: int):
         super().__init__()
-        levels = halvings(shape[:-1], above=4)
-        self.first = nn.Conv2d(shape[-1], width, 1, bias=False)
-        self.stages = nn.ModuleList(nn.Sequential(*(Block(width, expansion) for _ in range(blocks))) for _ in levels)
-        self.basis = nn.Parameter(torch.zeros(width, *levels[-1]))
-        self.dense = nn.Linear(width, 1, bias=False)
+        extents = halvings(shape[:-1], above=4)
+        each = widths_of(len(extents), widths)[::-1]
+        self.first = nn.Conv2d(shape[-1], each[0], 1, bias=False)
+        self.stages = stages(each, blocks, expansion)
+        self.changes = nn.ModuleList(change(before, after) for before, after in pairwise(each))
+        self.basis = nn.Parameter(torch.zeros(each[-1], *extents[-1]))
+        self.dense = nn.Linear(each[-1], 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
         for level, stage in enumerate(self.stages):
-            h = stage(h if level == 0 else halve(h))
+            h = stage(h if level == 0 else self.changes[level - 1](halve(h)))
         return self.dense((h * self.basis).sum((2, 3)))[:, 0]
 
 
@@ -91,8 +108,10 @@ def load(module: Generator | Discriminator, params: Any) -> nn.Module:
             put(getattr(block, name), ours[f"Activated_{j}"]["bias"], (0,))
     put(module.basis, params["basis"][0], (2, 0, 1))
     put(module.dense.weight, params["Dense_0"]["kernel"], (1, 0))
-    edge = module.last if isinstance(module, Generator) else module.first
-    put(edge.weight, params["Conv_0"]["kernel"], to_oihw)
+    changes = [layer for layer in module.changes if isinstance(layer, nn.Conv2d)]  # type: ignore[union-attr]
+    inside = [*changes, module.last] if isinstance(module, Generator) else [module.first, *changes]
+    for i, convolution in enumerate(inside):
+        put(convolution.weight, params[f"Conv_{i}"]["kernel"], to_oihw)
     return module
 
 

@@ -35,7 +35,7 @@ def networks(model: str, shape: tuple[int, ...], options: Mapping[str, Any]) -> 
             "discriminator": torch_models.mlp_discriminator(shape, o["width"]),
         }
     if model == "r3gan":
-        size = (o["widths"][0], o["blocks"], o["expansion"])
+        size = (o["widths"], o["blocks"], o["expansion"])
         return {
             "generator": torch_r3gan.Generator(shape, o["latents"], *size),
             "discriminator": torch_r3gan.Discriminator(shape, *size),
