@@ -28,7 +28,10 @@ from jaxtyping import Array, Float
 ONEDNN = jax.__version_info__ >= (0, 12)
 FEW = 4  # output channels, below which a product and shifted sums are quicker
 MANY = 16  # input channels, from which on they are; and the most groups that are worth being compiled one by one
-BLOCK = 2**21 if ONEDNN else 2**19  # bytes of ȳ in one kernel gradient, for which it acts as the kernel: it is cached
+# Bytes of x and ȳ in one kernel gradient: those of more than the first are cut to pieces of the second, which stay in
+# the caches between their transposition and their use.
+AT_ONCE, PIECE = (6 * 2**20, 2 * 2**20) if ONEDNN else (3 * 2**19, 2**20)
+PIECES = 16  # at most: each is one more convolution to compile
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ def kernel_gradient(x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geome
         x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
         return exchanged(x, y, dimension_numbers=layout(rank, ".CN", "I.O", ".NC"), feature_group_count=g.groups)
 
-    pieces = 1
-    while y.nbytes > pieces * BLOCK and y.shape[0] % (2 * pieces) == 0 and pieces < 16:
+    pieces, total = 1, x.nbytes + y.nbytes
+    while total > max(AT_ONCE, pieces * PIECE) and y.shape[0] % (2 * pieces) == 0 and pieces < PIECES:
         pieces *= 2
     # Every n-th example, not every n examples: a sharded batch then stays where it is.
     return reduce(add, [one(x[i::pieces], y[i::pieces]) for i in range(pieces)])
