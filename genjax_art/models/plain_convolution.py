@@ -107,20 +107,22 @@ def kernel_gradient(x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geome
         one = partial(kernel_gradient, geometry=replace(g, groups=1))
         return jnp.concatenate([one(a, b) for a, b in _split(g.groups, x, y)], -1)
     x, pads = _padding(x, g.pads)
-    exchanged = partial(lax.conv_general_dilated, window_strides=(1,) * rank, padding=pads, rhs_dilation=g.strides)
-
-    def one(x: Array, y: Array) -> Array:
-        if g.groups == 1:
-            return exchanged(x, y, dimension_numbers=layout(rank, "C.N", "I.O", ".NC"))
-        x = jnp.moveaxis(x.reshape(*x.shape[:-1], g.groups, -1), 0, -2)  # a group's features are its batch
-        x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-        return exchanged(x, y, dimension_numbers=layout(rank, ".CN", "I.O", ".NC"), feature_group_count=g.groups)
-
     pieces, total = 1, x.nbytes + y.nbytes
     while total > max(AT_ONCE, pieces * PIECE) and y.shape[0] % (2 * pieces) == 0 and pieces < PIECES:
         pieces *= 2
     # Every n-th example, not every n examples: a sharded batch then stays where it is.
-    return reduce(add, [one(x[i::pieces], y[i::pieces]) for i in range(pieces)])
+    return reduce(add, [_exchanged(x[i::pieces], y[i::pieces], g, pads) for i in range(pieces)])
+
+
+def _exchanged(x: Array, y: Array, g: Geometry, pads: Sequence[tuple[int, int]]) -> Array:
+    """x convolved with the dilated kernel ȳ, batch and channels having changed places."""
+    rank = len(g.space)
+    convolve = partial(lax.conv_general_dilated, window_strides=(1,) * rank, padding=pads, rhs_dilation=g.strides)
+    if g.groups == 1:
+        return convolve(x, y, dimension_numbers=layout(rank, "C.N", "I.O", ".NC"))
+    x = jnp.moveaxis(x.reshape(*x.shape[:-1], g.groups, -1), 0, -2)  # a group's features are its batch
+    x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
+    return convolve(x, y, dimension_numbers=layout(rank, ".CN", "I.O", ".NC"), feature_group_count=g.groups)
 
 
 def _convolve(x: Array, w: Array, strides: Sequence[int], pads: Sequence[tuple[int, int]], groups: int) -> Array:

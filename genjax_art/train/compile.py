@@ -112,16 +112,16 @@ def _check_rows(batch: Mapping[str, Any], n: int) -> None:
 def compiler_options(onednn: bool = True) -> dict[str, Any] | None:
     """Compiler options for the default backend.
 
-    jaxlib 0.12 can send plain convolutions on CPU to oneDNN (190 instead of 150 GFLOP/s on two cores); older ones
-    accept the options without effect, and one that does not know them would refuse to start. Products and
-    sums stay with YNNPACK, which is quicker at both (XLA's own sums of batch statistics take a fifth of a step).
+    jaxlib 0.12 can send plain convolutions and products on CPU to oneDNN (190 instead of 150 GFLOP/s on two cores);
+    older ones accept the options without effect, and one that does not know them would refuse to start. Sums stay with
+    YNNPACK, which is quicker at them (XLA's own sums of batch statistics take a fifth of a step).
     """
     if jax.default_backend() != "cpu" or not onednn or jax.version.__version_info__ < (0, 12):
         return None
     return {
         "xla_cpu_use_onednn": True,
         "xla_cpu_experimental_onednn_custom_call": True,
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
     }
 
 
