@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax_art.benchmark import mixture_1200
 from genjax_art.benchmark.mixture_modes import lines, summary
 from genjax_art.benchmark.modes import main
 from genjax_art.data.mixtures import MIXTURES
@@ -132,6 +133,25 @@ def test_a_collapse_is_said_once_and_again_after_a_recovery():
         look(step, twins)
     assert len(warnings) == 2
     assert "90%" in warnings[1]
+
+
+def test_in_many_dimensions_data_pass_the_rule_that_counts_their_shell_and_fail_veegans():
+    mixture = MIXTURES["mixture1200"]()
+    x, label = mixture.draw(np.random.default_rng(0), 2500)
+    row = mixture_1200.judged([x])
+    assert (row["published_modes"], row["published_high_quality"]) == (0, 0)
+    assert row["faithful_modes"] == 10
+    assert row["faithful_high_quality"] == pytest.approx(0.997, abs=0.004)
+    assert row["by_seed"][0]["along"] == pytest.approx(math.sqrt(699.5), abs=0.1)
+    assert row["by_seed"][0]["beside"] == 0
+    text = "\n".join(mixture_1200.lines({"name": "mixture1200", "seeds": 1, "seconds": 1.0, **row}))
+    assert "modes 10.0/10" in text and "VEEGAN   modes 5.5" in text
+    shrunk = mixture.centres[label] + 0.8 * (x - mixture.centres[label])
+    beside = x + 0.2 * (mixture.scales[label] == 0)
+    for samples in (shrunk, beside, mixture.centres, np.broadcast_to(mixture.centres.mean(0), x.shape)):
+        assert mixture_1200.judged([samples])["faithful_modes"] == 0
+    by_their_rule = mixture_1200.judged([mixture.centres[label]])
+    assert (by_their_rule["published_modes"], by_their_rule["published_high_quality"]) == (10, 1)
 
 
 def test_a_row_of_the_benchmark_tells_the_worst_and_the_too_narrow():

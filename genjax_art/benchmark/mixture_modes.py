@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from genjax_art import sampling
 from genjax_art.build import build_plan, build_source, load_preset
@@ -38,10 +39,16 @@ def measure(name: str, k: int, steps: int | None = None) -> dict[str, Any]:
 
 def coverages(name: str, k: int, steps: int | None = None) -> list[Coverage]:
     """Trains the preset `name` with seeds 0 ... k-1 and counts the modes of each."""
+    mixture = MIXTURES[load_preset(name).data.name]()
+    return [mode_coverage(x, mixture.centres, 3 * mixture.sd) for x in samples(name, k, steps)]
+
+
+def samples(name: str, k: int, steps: int | None = None) -> list[Float[np.ndarray, "n d"]]:
+    """Trains the preset `name` with seeds 0 ... k-1 and draws as many samples of each as the protocol wants."""
     experiment = dataclasses.replace(load_preset(name), seeds=k)
     if steps is not None:
         experiment = dataclasses.replace(experiment, steps=steps)
-    source, mixture = build_source(experiment), MIXTURES[experiment.data.name]()
+    source = build_source(experiment)
     plan = build_plan(experiment, source.spec)
     compiled = compile_plan(plan, "jit")
     stream = stream_of(plan, source, 0)
@@ -49,8 +56,7 @@ def coverages(name: str, k: int, steps: int | None = None) -> list[Coverage]:
     stream.close()
     state = jax.device_get(state)
     members = [state] if k == 1 else [seeds.member(state, i) for i in range(k)]
-    made = [sampling.sample(plan.method, one, n=SAMPLES, seed=int(one.seed)) for one in members]
-    return [mode_coverage(x, mixture.centres, 3 * mixture.sd) for x in made]
+    return [sampling.sample(plan.method, one, n=SAMPLES, seed=int(one.seed)) for one in members]
 
 
 def summary(name: str, found: Sequence[Coverage]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ python -m genjax_art.benchmark modes [--only ring8 grid25] [--seeds 10] [--json 
 python -m genjax_art.benchmark modes --only stacked-mnist
 python -m genjax_art.benchmark modes --only stacked-mnist stacked-mnist-gan stacked-mnist-r1      (R3GAN's ablation)
 
-The protocols are told in `mixture_modes.py` and `stacked_mnist.py`.
+The protocols are told in `mixture_modes.py`, `mixture_1200.py` and `stacked_mnist.py`.
 """
 
 import json
@@ -18,11 +18,11 @@ from pathlib import Path
 import jax
 import tyro
 
-from genjax_art.benchmark import mixture_modes, stacked_mnist
+from genjax_art.benchmark import mixture_1200, mixture_modes, stacked_mnist
 from genjax_art.errors import UsageError, unknown
 from genjax_art.train.compile import prepare_process
 
-KINDS = {name: kind for kind in (mixture_modes, stacked_mnist) for name in kind.ROWS}
+KINDS = {name: kind for kind in (mixture_modes, mixture_1200, stacked_mnist) for name in kind.ROWS}
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Command:
     """Train on data with known modes and count those of the samples."""
 
     only: tuple[str, ...] = mixture_modes.ROWS
-    """Names of rows: ring8, grid25, stacked-mnist, stacked-mnist-gan, stacked-mnist-r1."""
+    """Names of rows: ring8, grid25, mixture1200, stacked-mnist, stacked-mnist-gan, stacked-mnist-r1."""
     seeds: int | None = None
-    """Runs of each, with seeds 0, 1, ...; None: ten on points, one on pictures."""
+    """Runs of each, with seeds 0, 1, ...; None: ten in the plane, five in 1,200 dimensions, one on pictures."""
     steps: int | None = None
     """Length of a run; None: that of the preset."""
     json: Path | None = None

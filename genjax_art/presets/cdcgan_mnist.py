@@ -1,22 +1,23 @@
 """Class-conditional DCGAN on MNIST: labels beside the latents, projection in the discriminator, R1.
 
 Sources: Mirza & Osindero 2014 (arXiv:1411.1784); Miyato & Koyama 2018 (arXiv:1802.05637); R1: Mescheder et al. 2018
-(arXiv:1801.04406). Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k needs nothing.
+(arXiv:1801.04406). 429 s on two cores of an AMD EPYC with jax 0.12 (2026-11-26): readable digits of every class, about
+one in fifteen malformed, see the README. Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k needs nothing.
 python train.py cdcgan-mnist
 """
 
 from genjax_art.config import Component, Data, Experiment, Optimizer
 
-_adam = Optimizer(2e-4)
+_adam = Optimizer(4e-4)
 
 EXPERIMENT = Experiment(
     name="cdcgan-mnist",
     data=Data("mnist"),
-    model=Component("dcgan", {"width": 64, "generator_norm": "batch", "conditional": True}),
+    model=Component("dcgan", {"width": 32, "generator_norm": "batch", "conditional": True}),
     objective=Component("gan", {"penalties": {"r1": 0.05}}),
     optimizers={"discriminator": _adam, "generator": _adam},
     batch_size=128,
-    steps=20_000,
+    steps=4_000,
     ema_half_life={"generator": 10_000.0},
     sample_every=1000,
     save_every=2000,
