@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -130,3 +133,28 @@ def test_more_simulated_devices_than_cores_get_threads_enough(flags, own, thread
         monkeypatch.delenv("PJRT_NPROC")
     prepare_process()
     assert os.environ.get("PJRT_NPROC") == threads
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="a kernel without huge pages")
+def test_entry_scripts_keep_memory_on_huge_pages():
+    """The heap's room is marked for them, and what a large array leaves is not given back."""
+    code = """
+import re
+from genjax_art.train.compile import prepare_process
+prepare_process()
+import numpy as np
+resident = lambda: int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
+before = resident()
+x = np.ones(50_000_000, np.float32)
+with_it = resident()
+del x
+kept = resident()
+areas = open("/proc/self/smaps").read().split("VmFlags:")
+size = lambda area: int(re.findall(r"Size:\\s+(\\d+)", area)[0])
+marked = [size(area) for area, flags in zip(areas, areas[1:]) if " hg " in flags.split("\\n")[0]]
+print(max(marked, default=0), with_it - before, kept - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    marked, taken, kept = map(int, done.stdout.split())
+    assert marked > 900_000  # kB
+    assert taken > 190_000 and kept > 190_000
