@@ -77,7 +77,7 @@ def cases(draw):
 
 def forms(onednn: bool):
     """The forms of either jax version, and kernel gradients in pieces even where they are small."""
-    return patch.multiple(plain_convolution, ONEDNN=onednn, BLOCK=2**6)
+    return patch.multiple(plain_convolution, ONEDNN=onednn, AT_ONCE=2**6, PIECE=2**6)
 
 
 @tried(max_examples=12)
