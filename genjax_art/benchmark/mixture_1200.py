@@ -13,7 +13,7 @@ import numpy as np
 
 from genjax_art.benchmark import mixture_modes
 from genjax_art.data.mixtures import mixture1200
-from genjax_art.metrics.modes import mode_coverage, shell_coverage
+from genjax_art.metrics.modes import mode_coverage, placement, shell_coverage
 
 ROWS = ("mixture1200",)
 SEEDS = 5
@@ -47,15 +47,9 @@ def judged(made: Sequence[np.ndarray]) -> dict[str, Any]:
 def nearness(x: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> dict[str, Any]:
     """How many modes are nearest to some sample, the median distance along a mode's axes (data: 26.4) and, as root mean
     square, beside them (data: 0)."""
-    nearest = np.argmin(np.sum(centres**2, 1) - 2 * x @ centres.T, 1)
-    away, wide = x - centres[nearest], scales[nearest] > 0
-    along = np.sqrt(np.sum(np.where(wide, away, 0) ** 2, 1))
-    beside = np.sqrt(np.sum(np.where(wide, 0, away) ** 2, 1) / (~wide).sum(1))
-    return {
-        "nearest_modes": len(np.unique(nearest)),
-        "along": float(np.median(along)),
-        "beside": float(np.median(beside)),
-    }
+    nearest, along, beside = placement(x, centres, scales)
+    modes = len(np.unique(nearest))
+    return {"nearest_modes": modes, "along": float(np.median(along)), "beside": float(np.median(beside))}
 
 
 def lines(row: dict[str, Any]) -> list[str]:

@@ -50,8 +50,7 @@ class Coverage:
 def mode_coverage(samples: Float[np.ndarray, "n d"], centres: Float[np.ndarray, "k d"], radius: float) -> Coverage:
     """Counts for each mode the samples that are nearest to it and within `radius` of it (3 standard deviations)."""
     x, c = samples.astype(np.float64), centres.astype(np.float64)
-    squares = np.sum(x**2, 1)[:, None] - 2 * x @ c.T + np.sum(c**2, 1)[None, :]
-    nearest = np.argmin(squares, 1)
+    nearest = nearest_centre(x, c)
     distance = np.linalg.norm(x - c[nearest], axis=1)
     counts = np.bincount(nearest[distance <= radius], minlength=len(c))
     return Coverage(counts, len(x))
@@ -67,15 +66,30 @@ def shell_coverage(
     quality is a sample that lies from its nearest centre within three standard deviations of that distance and, over
     the axes without a scale, within a tenth of the mean scale, as root mean square. A faithful sampler has 99.7 %.
     """
+    nearest, along, beside = placement(samples, centres, scales)
+    axes, total = (scales > 0).sum(1)[nearest], scales.sum(1, dtype=np.float64)[nearest]
+    right = np.abs(along - np.sqrt(axes - 0.5)) <= 3 * sqrt(0.5)
+    thin = beside <= 0.1 * total / np.maximum(axes, 1)
+    return Coverage(np.bincount(nearest[right & thin], minlength=len(centres)), len(samples))
+
+
+def placement(
+    samples: Float[np.ndarray, "n d"], centres: Float[np.ndarray, "k d"], scales: Float[np.ndarray, "k d"]
+) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Each sample's nearest mode; its distance from that centre over the axes with a scale, in units of it; over those
+    without, as root mean square."""
     x, c, s = (a.astype(np.float64) for a in (samples, centres, scales))
-    nearest = np.argmin(np.sum(c**2, 1) - 2 * x @ c.T, 1)
+    nearest = nearest_centre(x, c)
     away, scale = x - c[nearest], s[nearest]
     wide = scale > 0
-    distance = np.sqrt(np.sum(np.where(wide, away / np.where(wide, scale, 1), 0) ** 2, 1))
-    right = np.abs(distance - np.sqrt(wide.sum(1) - 0.5)) <= 3 * sqrt(0.5)
+    along = np.sqrt(np.sum(np.where(wide, away / np.where(wide, scale, 1), 0) ** 2, 1))
     beside = np.sqrt(np.sum(np.where(wide, 0, away) ** 2, 1) / np.maximum((~wide).sum(1), 1))
-    thin = beside <= 0.1 * scale.sum(1) / np.maximum(wide.sum(1), 1)
-    return Coverage(np.bincount(nearest[right & thin], minlength=len(c)), len(x))
+    return nearest, along, beside
+
+
+def nearest_centre(x: Float[np.ndarray, "n d"], centres: Float[np.ndarray, "k d"]) -> Int[np.ndarray, " n"]:
+    squares = np.sum(x**2, 1)[:, None] - 2 * x @ centres.T + np.sum(centres**2, 1)[None, :]
+    return np.argmin(squares, 1)
 
 
 def class_coverage(found: Int[np.ndarray, "n c"], classes: int) -> Coverage:

@@ -211,15 +211,19 @@ class Game:
         if rules.augmentation_policy == "adaptive":
             probability = jnp.minimum(probability, memory["probability"])
 
-        def see(x: Array, which: str) -> Array:
-            singles = unpack(x, rules.packing)
-            return pack(augment(singles, fold(key, f"augment {which}"), probability, rules.augmentations),
-                        rules.packing)  # fmt: skip
-
-        return see
+        return self.through(rules.augmentations, "augment", key, probability)
 
     def again(self, key: Key) -> See:
-        return lambda shown, which: augment(shown, fold(key, f"consistency {which}"), names=self.rules.second_look)
+        return self.through(self.rules.second_look, "consistency", key)
+
+    def through(self, names: tuple[str, ...], purpose: str, key: Key, probability: float | Array = 1.0) -> See:
+        """Those augmentations, of each example in a pack."""
+
+        def see(x: Array, which: str) -> Array:
+            seen = augment(unpack(x, self.rules.packing), fold(key, f"{purpose} {which}"), probability, names)
+            return pack(seen, self.rules.packing)
+
+        return see
 
 
 def weighted(penalties: Mapping[str, Value]) -> dict[str, Value]:
