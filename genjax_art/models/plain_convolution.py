@@ -27,7 +27,8 @@ from jaxtyping import Array, Float
 # jax 0.12 is compiled with oneDNN (train/compile.py), which is good at groups and large kernels; YNNPACK is not.
 ONEDNN = jax.__version_info__ >= (0, 12)
 FEW = 4  # output channels, below which a product and shifted sums are quicker
-MANY = 16  # input channels, from which on they are; and the most groups that are worth being compiled one by one
+MANY = 16  # input channels, from which on they are
+APART = 64  # groups at most that are worth being compiled one by one
 # Bytes of x and ȳ in one kernel gradient: those of more than the first are cut to pieces of the second, which stay in
 # the caches between their transposition and their use.
 AT_ONCE, PIECE = (6 * 2**20, 2 * 2**20) if ONEDNN else (3 * 2**19, 2**20)
@@ -138,7 +139,7 @@ def _convolve(x: Array, w: Array, strides: Sequence[int], pads: Sequence[tuple[i
 
 
 def _one_by_one(groups: int) -> bool:
-    return not ONEDNN and 1 < groups <= MANY
+    return not ONEDNN and 1 < groups <= APART
 
 
 def _split(groups: int, *arrays: Array) -> Iterator[tuple[Array, ...]]:
