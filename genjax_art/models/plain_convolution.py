@@ -33,6 +33,7 @@ APART = 64  # groups at most that are worth being compiled one by one
 # the caches between their transposition and their use.
 AT_ONCE, PIECE = (6 * 2**20, 2 * 2**20) if ONEDNN else (3 * 2**19, 2**20)
 PIECES = 16  # at most: each is one more convolution to compile
+TERMS = 4  # of a sum at most; a longer one is a product with ones, since XLA would add anew in each loop that reads it
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,10 @@ def kernel_gradient(x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geome
     while total > max(AT_ONCE, pieces * PIECE) and y.shape[0] % (2 * pieces) == 0 and pieces < PIECES:
         pieces *= 2
     # Every n-th example, not every n examples: a sharded batch then stays where it is.
-    return reduce(add, [_exchanged(x[i::pieces], y[i::pieces], g, pads) for i in range(pieces)])
+    parts = [_exchanged(x[i::pieces], y[i::pieces], g, pads) for i in range(pieces)]
+    if pieces <= TERMS:
+        return reduce(add, parts)
+    return (jnp.ones((1, pieces), x.dtype) @ jnp.stack(parts).reshape(pieces, -1)).reshape(parts[0].shape)
 
 
 def _exchanged(x: Array, y: Array, g: Geometry, pads: Sequence[tuple[int, int]]) -> Array:
