@@ -9,6 +9,7 @@ import numpy as np
 from genjax_art import runs, sampling
 from genjax_art.build import Plan
 from genjax_art.errors import RunError, UsageError
+from genjax_art.keys import fold
 from genjax_art.media.synth import Sound
 from genjax_art.media.walk import closed_walk
 from genjax_art.media.writers import write_samples
@@ -16,7 +17,6 @@ from genjax_art.objectives.method import draw_latents
 from genjax_art.train import seeds
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.state import TrainState, state_shapes
-from genjax_art.train.step import fold
 
 Which = Literal["raw", "ema", "default"]
 FRAMES = 24  # of a walk, from one sample to the next

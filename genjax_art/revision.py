@@ -12,13 +12,13 @@ from genjax_art.build import Plan
 from genjax_art.data.voices import assign_voices
 from genjax_art.drawing import Which, metadata
 from genjax_art.errors import RunError, UsageError
+from genjax_art.keys import fold
 from genjax_art.media.music import join_rolls, write_song
 from genjax_art.media.synth import Sound
 from genjax_art.media.walk import slerp
 from genjax_art.midi import Song, read_midi
 from genjax_art.notes import STEPS_PER_BAR, decode_roll, roll_from_notes, window
 from genjax_art.train.state import TrainState
-from genjax_art.train.step import fold
 
 
 def read_bars(file: Path, voices: int) -> tuple[UInt8[np.ndarray, "steps 60 planes"], float]:

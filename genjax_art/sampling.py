@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from genjax_art.errors import RunError, UsageError, unknown
+from genjax_art.keys import fold
 from genjax_art.objectives.method import Method, draw_labels, draw_latents
 from genjax_art.spec import Params
 from genjax_art.train.state import TrainState
-from genjax_art.train.step import fold
 
 CHUNK = 250  # examples generated in one call
 

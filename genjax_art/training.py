@@ -16,6 +16,7 @@ from genjax_art.build import Plan
 from genjax_art.data.arrays import Source
 from genjax_art.data.batches import batches, to_range
 from genjax_art.errors import RunError
+from genjax_art.keys import fold
 from genjax_art.media.writers import sheet, write_samples
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 from genjax_art.objectives.method import draw_latents
@@ -24,7 +25,7 @@ from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import Compiled, How, compile_step, default_how
 from genjax_art.train.loop import Hook, train
 from genjax_art.train.state import TrainState, create_state, state_shapes
-from genjax_art.train.step import batches_per_step, fold, make_step
+from genjax_art.train.step import batches_per_step, make_step
 from genjax_art.train.watch import collapse_watch
 
 PICTURES = 64  # in a sample grid

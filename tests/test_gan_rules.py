@@ -10,6 +10,7 @@ from small import noise_batch, small_networks
 from test_objectives import BATCH, NETWORKS, REAL, SGD, loss_of
 
 from genjax_art.errors import UsageError
+from genjax_art.keys import fold
 from genjax_art.losses.selection import top_share
 from genjax_art.objectives import gan
 from genjax_art.objectives.game import Rules, descend
@@ -20,7 +21,7 @@ from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state
-from genjax_art.train.step import fold, make_step
+from genjax_art.train.step import make_step
 
 POINTS = ArraySpec((2,), -1.0, 1.0, "points")
 SHAPES = {

@@ -13,6 +13,7 @@ from small import noise_batch, small_networks
 from genjax_art.build import _complete
 from genjax_art.config import Component
 from genjax_art.errors import UsageError
+from genjax_art.keys import fold
 from genjax_art.models.heads import WithCodes, codes_of
 from genjax_art.objectives import acgan, infogan
 from genjax_art.objectives.game import NO_PENALTIES, Rules
@@ -20,7 +21,7 @@ from genjax_art.objectives.rounds import MEMORY
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state
-from genjax_art.train.step import fold, make_step
+from genjax_art.train.step import make_step
 
 SPECS = {
     "image": ArraySpec((8, 8, 1), classes=("a", "b", "c")),

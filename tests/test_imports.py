@@ -13,7 +13,7 @@ import genjax_art
 
 ROOT = Path(genjax_art.__path__[0])
 ROOMS = ("data", "models", "losses", "metrics", "media")
-SHARED = ("spec", "shards", "errors", "notes", "midi", "tokens")  # what a room may import besides itself
+SHARED = ("spec", "shards", "errors", "keys", "notes", "midi", "tokens")  # what a room may import besides itself
 MAY_READ_CONFIG = ("build", "cli", "presets", "evaluate", "benchmark")
 OPTIONAL = ("__main__", "benchmark.peers.")  # what runs when it is imported, and what needs PyTorch
 MODULES = sorted(
@@ -63,7 +63,9 @@ def test_what_is_shared_imports_only_what_is_shared():
 
 def test_the_step_knows_no_room_and_no_config():
     for path in files_of("train"):
-        strangers = {name for name in imported(path) if name.split(".")[0] not in ("train", "spec", "shards", "errors")}
+        strangers = {
+            name for name in imported(path) if name.split(".")[0] not in ("train", "spec", "shards", "errors", "keys")
+        }
         assert not strangers, f"{path.relative_to(ROOT)} imports {sorted(strangers)}"
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import optax
 import pytest
 
+from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.objectives import gan, vae
 from genjax_art.objectives.game import Rules
 from genjax_art.spec import ArraySpec
 from genjax_art.train.state import create_state
-from genjax_art.train.step import fold, make_step
+from genjax_art.train.step import make_step
 
 SPEC = ArraySpec((2,), -1.0, 1.0, "points")
 SGD = {name: optax.sgd(0.1) for name in ("generator", "discriminator", "vae")}

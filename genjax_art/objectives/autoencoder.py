@@ -12,11 +12,11 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import unknown
+from genjax_art.keys import fold
 from genjax_art.losses.variational import LIKELIHOODS, Likelihood
 from genjax_art.objectives.method import Method
 from genjax_art.spec import ArraySpec, Key, Params
 from genjax_art.train.player import Loss, Player
-from genjax_art.train.step import fold
 
 VAE = "vae"
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import RunError
+from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.penalty import PENALTIES
 from genjax_art.losses.selection import top_share
@@ -39,7 +40,6 @@ from genjax_art.objectives.rounds import (
 from genjax_art.shards import device_mean, global_normal
 from genjax_art.spec import Batch, Key, Params
 from genjax_art.train.optim import cosine_between
-from genjax_art.train.step import fold
 
 Value = float | tuple[float, float]  # throughout, or from the first to the second over the burn-in
 NO_PENALTIES: Mapping[str, Value] = dict.fromkeys([*PENALTIES, *OF_DISCRIMINATOR], 0.0)

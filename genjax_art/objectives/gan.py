@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array
 
 from genjax_art.errors import UsageError, unknown
+from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.models.augment import AUGMENTATIONS
 from genjax_art.models.packing import pack
@@ -22,7 +23,6 @@ from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import MEMORY, D, G, Term
 from genjax_art.spec import ArraySpec, Key, Params
 from genjax_art.train.player import Player
-from genjax_art.train.step import fold
 
 
 def build(

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax_art.keys import fold
 from genjax_art.losses.variational import importance_weighted_bound
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_draw
 from genjax_art.spec import ArraySpec, Batch, Key, Params
-from genjax_art.train.step import fold
 
 
 def build(

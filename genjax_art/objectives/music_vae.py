@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
+from genjax_art.keys import fold
 from genjax_art.losses.variational import elbo_parts
 from genjax_art.notes import PITCHES
 from genjax_art.objectives.method import Method
@@ -23,7 +24,6 @@ from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Params
 from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
 from genjax_art.train.player import Player
-from genjax_art.train.step import fold
 
 VAE = "vae"
 CLIMBS = 100  # steps down the gradient in z when a piece is continued

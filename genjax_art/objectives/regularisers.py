@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from genjax_art.keys import fold
 from genjax_art.losses.penalty import PENALTIES, consistency, lecam, orthogonal, squared_gradient_norm
 from genjax_art.objectives.rounds import Round
 from genjax_art.shards import global_normal
-from genjax_art.train.step import fold
 
 LATENT_NOISE = 0.05  # standard deviation of dz in zCR, our choice
 

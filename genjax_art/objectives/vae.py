@@ -12,12 +12,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
+from genjax_art.keys import fold
 from genjax_art.losses.variational import elbo_parts, free_bits, kl_per_dimension
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Params
-from genjax_art.train.step import fold
 
 
 def build(

@@ -4,7 +4,6 @@ A VAE is one player. A GAN is two: the discriminator, then the generator against
 The step knows nothing of devices, files, configs or clocks; `compile_step` decides where it runs.
 """
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from genjax_art.keys import fold
 from genjax_art.shards import device_mean
 from genjax_art.spec import Batch, Key, Params
 from genjax_art.train.player import Metrics, Player
@@ -19,11 +19,6 @@ from genjax_art.train.state import TrainState
 
 Decay = Callable[[Int[Array, ""]], Float[Array, ""]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-
-
-def fold(key: Key, purpose: str) -> Key:
-    """A key for one purpose, named by a word (stable across processes and Python versions)."""
-    return jax.random.fold_in(key, zlib.crc32(purpose.encode()))
 
 
 def batches_per_step(players: Sequence[Player]) -> int:

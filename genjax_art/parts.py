@@ -1,0 +1,189 @@
+"""Parts by name: a file in one of our rooms, or a function in the user's own module, and what options it takes.
+
+A part is a function: `build` of a model, an objective or a data set, `draw` of a verb. Its options are its keyword-only
+arguments; one whose default is a dataclass stands for the fields of that. What an option means is read from the
+docstring of the function ("Args:") or below the field.
+
+A name with a colon, `my_module:build`, is a part from outside. It is imported when it is asked for, so whoever reads
+such a name from a file of unknown origin has to ask `outside` first.
+"""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any
+
+from genjax_art.errors import UsageError, unknown
+
+Part = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A keyword-only argument of a part: its annotated type, its default and what it means, in one line."""
+
+    type: Any
+    default: Any
+    help: str
+
+
+def names(room: ModuleType, function: str = "build") -> list[str]:
+    """The names of the files in `room` that define `function`. A file `continue_.py` is named `continue`."""
+    found = []
+    for module in pkgutil.iter_modules(room.__path__):
+        text = (Path(room.__path__[0]) / f"{module.name}.py").read_text(encoding="utf-8") if not module.ispkg else ""
+        if f"\ndef {function}(" in text:
+            found.append(module.name.rstrip("_"))
+    return found
+
+
+def is_outside(name: str) -> bool:
+    """Whether `name` is that of a part from outside, `my_module:function` or `my_package.module:function`."""
+    module, colon, function = name.partition(":")
+    return bool(colon) and function.isidentifier() and all(word.isidentifier() for word in module.split("."))
+
+
+def outside(names: Iterable[str]) -> list[str]:
+    """The modules, without doubles, of those among `names` that are parts from outside."""
+    return list(dict.fromkeys(name.partition(":")[0] for name in names if is_outside(name)))
+
+
+def find(room: ModuleType, name: str, *, kind: str, function: str = "build") -> Part:
+    """The part `name`: `function` of the file of that name in `room`, or the function that `my_module:function` names.
+
+    Raises:
+      UsageError: there is none; `kind` says of what.
+    """
+    if is_outside(name):
+        return _import_outside(name, kind)
+    known = names(room, function)
+    if name not in known:
+        raise unknown(kind, name, known)
+    files = {module.name.rstrip("_"): module.name for module in pkgutil.iter_modules(room.__path__)}
+    return getattr(importlib.import_module(f"{room.__name__}.{files[name]}"), function)
+
+
+def _import_outside(name: str, kind: str) -> Part:
+    module_name, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # entry scripts may lie elsewhere than the user's modules
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # a module that it imports itself
+        raise UsageError(
+            f"no module {module_name} for the {kind} {name}: start in its folder, or put that on PYTHONPATH"
+        ) from None
+    part = getattr(module, attribute, None)
+    if part is None:
+        raise UsageError(f"module {module_name} has no {attribute} for the {kind} {name}")
+    return part
+
+
+def keywords(part: Part) -> dict[str, Any]:
+    """The keyword-only arguments of a part and their defaults."""
+    return {p.name: p.default for p in inspect.signature(part).parameters.values() if p.kind is p.KEYWORD_ONLY}
+
+
+def options(part: Part) -> dict[str, Option]:
+    """The options of a part by name."""
+    hints, documented = typing.get_type_hints(part, include_extras=True), argument_help(inspect.getdoc(part) or "")
+    found: dict[str, Option] = {}
+    for name, default in keywords(part).items():
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            group = type(default)
+            group_hints, group_help = typing.get_type_hints(group, include_extras=True), field_help(group)
+            for field in dataclasses.fields(default):
+                value = getattr(default, field.name)
+                found[field.name] = Option(group_hints[field.name], value, group_help.get(field.name, ""))
+        else:
+            found[name] = Option(hints.get(name, Any), default, documented.get(name, ""))
+    return found
+
+
+def complete(part: Part, kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a part: those `given`, the others by default; of an option that is a mapping, entry by entry.
+
+    Raises:
+      UsageError: an option or an entry that the part does not have, a missing one, or a value that is not among an
+        option's choices.
+    """
+    known = options(part)
+    values = {option: about.default for option, about in known.items()}
+    for option, value in given.items():
+        if option not in known:
+            raise unknown(f"option of {kind} {name}", option, known)
+        default, choices = known[option].default, _choices(known[option].type)
+        if isinstance(default, Mapping):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{option} of {kind} {name} needs names and values, got {value!r}")
+            for entry in value:
+                if default and entry not in default:
+                    raise unknown(f"{option} of {kind} {name}", entry, default)
+            value = {**default, **value}
+        if choices and value not in choices:
+            raise unknown(f"{option} of {kind} {name}", value, map(str, choices))
+        values[option] = value
+    if missing := [option for option, value in values.items() if value is inspect.Parameter.empty]:
+        raise UsageError(f"{kind} {name} needs the option {missing[0]}")
+    return values
+
+
+def arguments(part: Part, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options, completed, as the part's keyword arguments."""
+    given = dict(values)
+    for name, default in keywords(part).items():
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            fields = {field.name: given.pop(field.name) for field in dataclasses.fields(default)}
+            given[name] = dataclasses.replace(default, **fields)
+    return given
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """The values that an option may have, where its type lists them."""
+    if typing.get_origin(kind) is typing.Literal:
+        return typing.get_args(kind)
+    choices = [_choices(option) for option in typing.get_args(kind)] if _is_union(kind) else []
+    nothing = type(None) in typing.get_args(kind)
+    return (*(c for one in choices for c in one), None) if nothing and any(choices) else ()
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, UnionType)
+
+
+def argument_help(doc: str) -> dict[str, str]:
+    """What the section "Args:" of a docstring says of each argument, in one line each."""
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", doc, re.MULTILINE)
+    if section is None:
+        return {}
+    found: dict[str, str] = {}
+    text = textwrap.dedent(section[1])
+    for entry in re.finditer(r"^(\w[\w, ]*):[ \n](.*(?:\n(?:[ \t]+.*|))*)", text, re.MULTILINE):
+        for name in entry[1].split(","):
+            found[name.strip()] = " ".join(entry[2].split())
+    return found
+
+
+def field_help(kind: type) -> dict[str, str]:
+    """What stands as a string below each field of a dataclass, in one line each."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, after in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+            text = after.value
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                found[field.target.id] = " ".join(text.value.split())
+    return found
