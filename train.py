@@ -13,7 +13,7 @@ from genjax_art import cli
 
 def free_folder(name: str) -> Path:
     """runs/NAME, or with the next free number where that is a finished run."""
-    from genjax_art.runs import is_finished
+    from genjax_art.run.layout import is_finished
 
     folder, number = Path("runs") / name, 1
     while is_finished(folder):
@@ -25,13 +25,13 @@ def free_folder(name: str) -> Path:
 def train(arguments: Sequence[str]) -> int:
     command = cli.parse_train(arguments)
     from genjax_art.build import build_plan, build_source
-    from genjax_art.runs import check_folder
-    from genjax_art.train.compile import prepare_process
-    from genjax_art.training import run
+    from genjax_art.run.layout import check_folder
+    from genjax_art.run.training import run
+    from genjax_art.train.process import prepare_process
 
     prepare_process()
     folder = command.run_dir or free_folder(command.experiment.name)
-    check_folder(folder, command.experiment.steps, resume=command.resume)
+    check_folder(folder, command.experiment.run.steps, resume=command.resume)
     source = build_source(command.experiment)
     plan = build_plan(command.experiment, source.spec)
     return run(plan, source, folder, how=command.parallel, resume=command.resume)

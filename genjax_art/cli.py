@@ -1,9 +1,10 @@
-"""The command lines of the entry scripts: words to an experiment, errors to one line and an exit status."""
+"""The command lines of the entry scripts: words to an experiment or a verb, errors to one line and an exit status."""
 
 import dataclasses
+import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,62 +12,39 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from genjax_art.build import DEFAULT_PRESET, complete, load_preset, preset_names
-from genjax_art.config import Component, Experiment, from_json
-from genjax_art.errors import RunError, UsageError
+from genjax_art import parts, verbs
+from genjax_art.build import DEFAULT_PRESET, load_preset, preset_names
+from genjax_art.config import Component, Experiment, RunOptions
+from genjax_art.errors import UsageError
+from genjax_art.options import Field, fields_of, make, typed, untyped
 
 T = TypeVar("T")
-MIDI_FILES = {"grid": (0,), "walk": (0, 2), "continue": (1,), "vary": (1,)}  # how many of --midi
-MIDI_USE = "sample.py RUN continue --midi FILE, RUN vary --midi FILE, RUN walk --midi FROM TO"
-LENGTHS = {
-    "steps",
-    "log_every",
-    "sample_every",
-    "save_every",
-    "keep_latest",
-    "keep_best",
-}  # may change on --resume
+DEFAULT_VERB = "grid"
+SAMPLE_USAGE = "sample.py RUN [VERB] [--options]"
 
 
 @dataclass(frozen=True)
 class TrainCommand:
-    """Train a preset (or your own preset file) into a run folder."""
+    """What `train.py` was asked for."""
 
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    experiment: Experiment
     run_dir: Path | None = None
     """Folder of the run (default: runs/NAME, with a number where that is finished)."""
     parallel: Literal["jit", "pmap", "mesh"] | None = None
-    """jit: one device; pmap: all local devices; mesh: all devices of all processes. Default: by their number."""
+    """jit: one device; pmap: all local devices, one program each; mesh: all devices, one program. Default: by their
+    number."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --run-dir from its newest checkpoint."""
+    trust: tuple[str, ...] = ()
+    """Modules from outside this package that a resumed run names and that may be imported."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the traceback of an error."""
 
 
 @dataclass(frozen=True)
-class SampleCommand:
-    """Draw from a run folder alone: no data set and no preset is needed."""
+class Drawing:
+    """From where a verb draws; options of every verb."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """A folder that train.py made."""
-    what: Annotated[Literal["grid", "walk", "continue", "vary"], tyro.conf.Positional] = "grid"
-    """grid: independent samples. walk: a closed walk through latent space, as a film (music: as one piece); with two
-    files in --midi from the one to the other. continue, vary: the music in --midi, from a run of a VAE on music."""
-    n: int | None = None
-    """How many samples (default 64); of a walk: how many samples it passes (8); of continue: how many bars are added
-    (8); of vary: how many variations (1)."""
-    seed: int = 0
-    """Of latents and labels."""
-    label: str | None = None
-    """Only this class (of a conditional run)."""
-    truncation: float | None = None
-    """Latents within [-t, t] only: more typical, less diverse samples."""
-    midi: tuple[Path, ...] = ()
-    """The MIDI file to continue or vary; of a walk: the two that it leads from and to."""
-    amount: float = 0.5
-    """Of vary: from 0, the piece as the run knows it, to 1, another piece."""
-    soundfont: Path | None = None
-    """Of music: play the WAV by the program FluidSynth with this soundfont (default: the built-in synthesiser)."""
     checkpoint: str = "latest"
     """latest, best or a step."""
     member: int = 0
@@ -76,19 +54,28 @@ class SampleCommand:
     ema: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Use the moving average, and fail where the run has none (default: use it where there is one)."""
     out: Path | None = None
-    """x.png: one grid; x.npz: the arrays; x.gif, x.mp4: a film; no ending: a folder of single files.
-    x.mid, x.wav: music as one piece.
-    Default: grid.png, or walk.gif and walk.mp4, in the run folder; of music a .mid, a .wav and a .png."""
+    """The file to write; its ending says what: x.npz the arrays, x.png, x.gif, x.mp4, x.mid, x.wav as the medium can,
+    no ending a folder of single files. Default: the medium's usual files in the run folder, named after the verb."""
+    trust: tuple[str, ...] = ()
+    """Modules from outside this package that the run names and that may be imported."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the traceback of an error."""
 
     @property
-    def count(self) -> int:
-        return {"grid": 64, "walk": 8, "continue": 8, "vary": 1}[self.what] if self.n is None else self.n
-
-    @property
     def which(self) -> Literal["raw", "ema", "default"]:
         return "raw" if self.raw else "ema" if self.ema else "default"
+
+
+@dataclass(frozen=True)
+class SampleCommand:
+    """What `sample.py` was asked for: a verb with its options, and those of the medium's writer."""
+
+    folder: Path
+    verb: str
+    draw: parts.Part
+    options: Mapping[str, Any]
+    writing: Mapping[str, Any]
+    drawing: Drawing
 
 
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
@@ -97,34 +84,74 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     On --resume the saved experiment takes the preset's place, and only lengths may be changed.
 
     Raises:
-      UsageError, RunError: as `load_preset`, `complete` and `from_json` do. SystemExit: tyro's own messages.
+      UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: tyro's own messages.
     """
     arguments = list(arguments)
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
     folder = _value(arguments, "--run-dir")
-    saved = _saved(Path(folder)) if "--resume" in arguments and folder else None
+    saved = _saved(Path(folder), _values(arguments, "--trust")) if "--resume" in arguments and folder else None
     if saved is not None and name is not None and name != saved.name and not name.endswith(".py"):
         raise UsageError(f"{folder} is a run of {saved.name}, not of {name}; leave the preset out to resume it")
     base = saved or load_preset(name or DEFAULT_PRESET)
-    base = complete(_renamed(base, arguments))
-    command = _parse(TrainCommand, arguments, TrainCommand(base), "train.py [PRESET]", _train_help())
+    options = typed(_renamed(base, arguments))
+    experiment: Field = ("experiment", Annotated[type(options), tyro.conf.arg(name="")], options)
+    others = [_field(TrainCommand, field) for field in dataclasses.fields(TrainCommand)[1:]]
+    found: Any = _parse(make("train", [experiment, *others]), arguments, "train.py [PRESET]", _train_help())
+    values = {field.name: getattr(found, field.name) for field in dataclasses.fields(TrainCommand)[1:]}
+    command = TrainCommand(untyped(found.experiment), **values)
     if command.resume and command.run_dir is None:
         raise UsageError("--resume needs --run-dir, the folder of the run to go on with")
     if saved is not None:
-        _check_unchanged(complete(saved), command.experiment)
+        _check_unchanged(untyped(typed(saved)), command.experiment)
     return command
 
 
 def parse_sample(arguments: Sequence[str]) -> SampleCommand:
-    """The command of `sample.py RUN [grid|walk|continue|vary] [--options]`."""
-    command = _parse(SampleCommand, arguments, None, "sample.py", None)
-    wanted = MIDI_FILES[command.what]
-    if len(command.midi) not in wanted:
-        numbers = " or ".join(str(number) for number in wanted)
-        raise UsageError(f"{command.what} takes {numbers} files in --midi, got {len(command.midi)}: {MIDI_USE}")
-    if command.raw and command.ema:
+    """The command of `sample.py RUN [VERB] [--options]`: the options are those of the verb and of the run's medium.
+
+    Raises:
+      UsageError: no run folder, an unknown verb, or --raw with --ema. RunError: no run there.
+    """
+    arguments = list(arguments)
+    if not arguments or arguments[0].startswith("-"):
+        if {"-h", "--help"} & set(arguments):
+            _parse(make("sample", _sample_fields(_verb(DEFAULT_VERB), "image")), ["--help"], SAMPLE_USAGE, _verb_help())
+        raise UsageError(f"name the folder of a run first: {SAMPLE_USAGE}")
+    folder = Path(arguments.pop(0))
+    verb = arguments.pop(0) if arguments and not arguments[0].startswith("-") else DEFAULT_VERB
+    draw, kind = _verb(verb), _kind(folder, _values(arguments, "--trust"))
+    usage = f"sample.py {folder} {verb}"
+    found: Any = _parse(make("sample", _sample_fields(draw, kind)), arguments, usage, inspect.getdoc(draw))
+    if found.raw and found.ema:
         raise UsageError("--raw and --ema exclude each other")
-    return command
+    values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    drawing = Drawing(**{field.name: values.pop(field.name) for field in dataclasses.fields(Drawing)})
+    own = {name: values.pop(name) for name in parts.options(draw)}
+    return SampleCommand(folder, verb, draw, own, values, drawing)
+
+
+def _verb(name: str) -> parts.Part:
+    return parts.find(verbs, name, kind="verb", function="draw")
+
+
+def _kind(folder: Path, trust: Sequence[str]) -> str:
+    from genjax_art.run.load import read_experiment
+
+    return read_experiment(folder, trust)[1].kind
+
+
+def _sample_fields(draw: parts.Part, kind: str) -> list[Field]:
+    """Options of the verb, of the medium's writer, and of all verbs."""
+    from genjax_art.media.medium import find_medium
+
+    medium = find_medium(kind)
+    aliases = {} if medium.reads == "file" else {"file": medium.reads}
+    fields = [field for part in (draw, medium.write) for field in fields_of(part, parts.defaults(part), aliases)]
+    return fields + [_field(Drawing, field) for field in dataclasses.fields(Drawing)]
+
+
+def _field(owner: type, field: Any) -> Field:
+    return field.name, Annotated[field.type, tyro.conf.arg(help=parts.field_help(owner)[field.name])], field.default
 
 
 def _train_help() -> str:
@@ -134,9 +161,17 @@ def _train_help() -> str:
     )
 
 
-def _parse(kind: type[T], arguments: Sequence[str], default: T | None, prog: str, description: str | None) -> T:
-    options: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(kind, args=list(arguments), prog=prog, description=description, **options)
+def _verb_help() -> str:
+    lines = [f"{name}: {(inspect.getdoc(_verb(name)) or '').splitlines()[0]}" for name in parts.names(verbs, "draw")]
+    return (
+        "Draw from a run folder alone: no data set and no preset is needed. "
+        f"`sample.py RUN VERB --help` shows the options of a verb; below are those of {DEFAULT_VERB} for pictures. "
+        "VERB is one of\n\n" + "\n\n".join(lines)
+    )
+
+
+def _parse(kind: type[T], arguments: Sequence[str], prog: str, description: str | None) -> T:
+    return tyro.cli(kind, args=list(arguments), prog=prog, description=description)
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
@@ -147,6 +182,15 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
         if word.replace("_", "-").startswith(flag + "="):
             return word.split("=", 1)[1]
     return None
+
+
+def _values(arguments: Sequence[str], flag: str) -> tuple[str, ...]:
+    """The values after `flag`, before the arguments are parsed."""
+    if flag not in arguments:
+        return ()
+    after = list(arguments[list(arguments).index(flag) + 1 :])
+    stop = next((i for i, word in enumerate(after) if word.startswith("-")), len(after))
+    return tuple(after[:stop])
 
 
 def _renamed(experiment: Experiment, arguments: Sequence[str]) -> Experiment:
@@ -172,30 +216,20 @@ def _renamed(experiment: Experiment, arguments: Sequence[str]) -> Experiment:
     )
 
 
-def _saved(folder: Path) -> Experiment:
-    from genjax_art.runs import read_config
+def _saved(folder: Path, trust: Sequence[str]) -> Experiment:
+    from genjax_art.run.load import read_experiment
 
-    config, _ = read_config(folder)
-    return read_experiment(config, folder)
-
-
-def read_experiment(config: dict[str, Any], folder: Path) -> Experiment:
-    """`from_json`, with the folder named in the error."""
-    try:
-        return from_json(config)
-    except ValueError as error:
-        raise RunError(f"{folder}: {error}") from error
+    return read_experiment(folder, trust)[0]
 
 
 def _check_unchanged(saved: Experiment, asked: Experiment) -> None:
-    changed = [
-        f.name
-        for f in dataclasses.fields(Experiment)
-        if f.name not in LENGTHS and getattr(saved, f.name) != getattr(asked, f.name)
-    ]
-    if changed:
+    lengths = {f.name: getattr(asked.run, f.name) for f in dataclasses.fields(RunOptions) if f.metadata["on_resume"]}
+    same = dataclasses.replace(saved, run=dataclasses.replace(saved.run, **lengths))
+    pairs = [(f.name, getattr(same, f.name), getattr(asked, f.name)) for f in dataclasses.fields(Experiment)]
+    pairs += [(f.name, getattr(same.run, f.name), getattr(asked.run, f.name)) for f in dataclasses.fields(RunOptions)]
+    if changed := [name for name, before, after in pairs if name != "run" and before != after]:
         raise UsageError(
-            f"--resume cannot change {', '.join(changed)}; only {', '.join(sorted(LENGTHS))} may change: train anew"
+            f"--resume cannot change {', '.join(changed)}; only {', '.join(sorted(lengths))} may change: train anew"
         )
 
 

@@ -11,13 +11,12 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import tyro
+VERSION = 2  # of the JSON layout; a file of a newer version is refused
 
-VERSION = 1  # of the JSON layout; a file of a newer version is refused
-
-Options = Annotated[dict[str, Any], tyro.conf.arg(name="")]  # --model.width, not --model.options.width
+Options = dict[str, Any]
+T = TypeVar("T", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,35 @@ class Optimizer:
     """Largest global gradient norm; None does not clip."""
 
 
+def _at_least(least: int, default: int, *, on_resume: bool = False) -> Any:
+    """A whole number with its smallest value; `on_resume`: it may be changed when a run is resumed."""
+    return field(default=default, metadata={"least": least, "on_resume": on_resume})
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How long a run is, how it is seeded, and what it writes when. A new option is one field here."""
+
+    batch_size: int = _at_least(1, 128)
+    """Global batch size in images, over all devices."""
+    steps: int = _at_least(1, 1000, on_resume=True)
+    """Length of the run in steps; a step updates every player."""
+    seed: int = _at_least(0, 0)
+    """Of parameters, noise and data order."""
+    seeds: int = _at_least(1, 1)
+    """Members trained at once, for small networks on one device: seed, seed + 1, ..."""
+    log_every: int = _at_least(1, 50, on_resume=True)
+    """Steps between two lines of metrics."""
+    sample_every: int = _at_least(0, 500, on_resume=True)
+    """Steps between two pictures from fixed latents; 0: none."""
+    save_every: int = _at_least(1, 1000, on_resume=True)
+    """Steps between two checkpoints (and two scores of the samples)."""
+    keep_latest: int = _at_least(1, 2, on_resume=True)
+    """Checkpoints kept by age."""
+    keep_best: int = _at_least(0, 1, on_resume=True)
+    """Checkpoints kept by score (sliced Wasserstein distance of samples to data, lower is better)."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     name: str
@@ -65,28 +93,17 @@ class Experiment:
     optimizers: dict[str, Optimizer]
     """One per player."""
     data: Data = Data()
-    batch_size: int = 128
-    """Global batch size in images, over all devices."""
-    steps: int = 1000
-    """Length of the run in steps; a step updates every player."""
-    seed: int = 0
-    """Of parameters, noise and data order."""
-    seeds: int = 1
-    """Members trained at once, for small networks on one device: seed, seed + 1, ..."""
+    run: RunOptions = RunOptions()
     ema_half_life: dict[str, float] = field(default_factory=dict)
     """Per player: half-life of the moving average of its parameters, in images. Samples use it."""
     ema_burn_in: float = 0.0
     """Over how many images the half-lives rise from 0; with 0 they are at most a twentieth of the images seen."""
-    log_every: int = 50
-    """Steps between two lines of metrics."""
-    sample_every: int = 500
-    """Steps between two pictures from fixed latents."""
-    save_every: int = 1000
-    """Steps between two checkpoints (and two scores of the samples)."""
-    keep_latest: int = 2
-    """Checkpoints kept by age."""
-    keep_best: int = 1
-    """Checkpoints kept by score (sliced Wasserstein distance of samples to data, lower is better)."""
+
+
+def with_run(whole: T, **options: int) -> T:
+    """An experiment (or whatever else has run options under `run`) with some of them replaced."""
+    run = dataclasses.replace(getattr(whole, "run"), **options)  # noqa: B009 (T is not bound to a protocol)
+    return dataclasses.replace(whole, run=run)
 
 
 def to_json(experiment: Experiment) -> dict[str, Any]:
@@ -95,7 +112,7 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Experiment:
-    """The experiment that `to_json` wrote.
+    """The experiment that `to_json` wrote, of this version or an older one.
 
     Raises:
       ValueError: a newer version, or fields that are missing, unknown or of a wrong type.
@@ -103,7 +120,39 @@ def from_json(data: Mapping[str, Any]) -> Experiment:
     version = data.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise ValueError(f"config version {version!r} is not known here (up to {VERSION}); install a newer genjax_art")
-    return _read(Experiment, {k: v for k, v in data.items() if k != "version"}, "experiment")
+    current = migrate(data)
+    return _read(Experiment, {k: v for k, v in current.items() if k != "version"}, "experiment")
+
+
+def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON data of an older version in the layout of this one; data that are no config pass, to be refused later.
+
+    Version 2 has the run options under "run", and counts images once for each update that a step makes of a player:
+    half-lives of version 1 counted one batch a step.
+    """
+    current = dict(data)
+    if current.get("version") == 1:
+        names = [f.name for f in dataclasses.fields(RunOptions)]
+        current["run"] = {name: current.pop(name) for name in names if name in current}
+        repeats = _within(current, "objective", "options").get("discriminator_repeats", 1)
+        for name in ("ema_half_life", "ema_burn_in"):
+            if isinstance(repeats, int) and repeats > 1 and name in current:
+                current[name] = _scaled(current[name], repeats)
+        current["version"] = 2
+    return current
+
+
+def _within(data: Any, *path: str) -> Mapping[str, Any]:
+    """The mapping at a path, or an empty one."""
+    for name in path:
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return data if isinstance(data, Mapping) else {}
+
+
+def _scaled(value: Any, factor: int) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _scaled(item, factor) for name, item in value.items()}
+    return value * factor if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

@@ -38,11 +38,14 @@ class Option:
 
 
 def names(room: ModuleType, function: str = "build") -> list[str]:
-    """The names of the files in `room` that define `function`. A file `continue_.py` is named `continue`."""
+    """The names of the files in `room` that define `function`, or a constant of that name.
+
+    An underscore at the end, as in `continue_.py`, is not part of the name.
+    """
     found = []
     for module in pkgutil.iter_modules(room.__path__):
         text = (Path(room.__path__[0]) / f"{module.name}.py").read_text(encoding="utf-8") if not module.ispkg else ""
-        if f"\ndef {function}(" in text:
+        if f"\ndef {function}(" in text or f"\n{function} = " in text:
             found.append(module.name.rstrip("_"))
     return found
 
@@ -58,8 +61,8 @@ def outside(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name.partition(":")[0] for name in names if is_outside(name)))
 
 
-def find(room: ModuleType, name: str, *, kind: str, function: str = "build") -> Part:
-    """The part `name`: `function` of the file of that name in `room`, or the function that `my_module:function` names.
+def find(room: ModuleType, name: str, *, kind: str, function: str = "build") -> Any:
+    """The part `name`: `function` (or a constant) of the file of that name in `room`, or what `my_module:name` names.
 
     Raises:
       UsageError: there is none; `kind` says of what.
@@ -73,7 +76,7 @@ def find(room: ModuleType, name: str, *, kind: str, function: str = "build") -> 
     return getattr(importlib.import_module(f"{room.__name__}.{files[name]}"), function)
 
 
-def _import_outside(name: str, kind: str) -> Part:
+def _import_outside(name: str, kind: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # entry scripts may lie elsewhere than the user's modules
@@ -110,6 +113,11 @@ def options(part: Part) -> dict[str, Option]:
         else:
             found[name] = Option(hints.get(name, Any), default, documented.get(name, ""))
     return found
+
+
+def defaults(part: Part) -> dict[str, Any]:
+    """The defaults of those options that have one."""
+    return {name: o.default for name, o in options(part).items() if o.default is not inspect.Parameter.empty}
 
 
 def complete(part: Part, kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:

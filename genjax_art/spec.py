@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, Shaped
 
 Kind = Literal["image", "roll", "clip", "points"]
 Params = Mapping[str, Any]  # one network's parameters (a Flax "params" collection)
 Batch = Mapping[str, Array]  # "x": Float[b *shape] in the spec's range; "label": Int[b], where there are labels
 Key = PRNGKeyArray
+Keys = Shaped[Array, " n"]  # one key for each example
 
 
 @dataclass(frozen=True)

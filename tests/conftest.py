@@ -83,10 +83,10 @@ def _compilations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def quick_runs(_compilations: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw and score few pictures and no curves, and leave the settings of the process alone."""
-    monkeypatch.setattr("genjax_art.training.PICTURES", 4)
-    monkeypatch.setattr("genjax_art.training.SCORED", 8)
+    monkeypatch.setattr("genjax_art.run.training.PICTURES", 4)
+    monkeypatch.setattr("genjax_art.run.training.SCORED", 8)
     monkeypatch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
-    monkeypatch.setattr("genjax_art.train.compile.prepare_process", lambda: None)
+    monkeypatch.setattr("genjax_art.train.process.prepare_process", lambda: None)
 
 
 class Ended(NamedTuple):

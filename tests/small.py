@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 from genjax_art import models
 from genjax_art.build import complete
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions, with_run
 from genjax_art.data.arrays import ArraySource, synthetic_source
 from genjax_art.data.builder import find_builder
 from genjax_art.data.mixtures import MIXTURES
@@ -41,10 +41,10 @@ PUBLIC = {
 def shrink(experiment: Experiment, **changes: Any) -> Experiment:
     """`experiment` with small components, a batch of 8 and two steps; `changes` replace its fields."""
     experiment = complete(experiment)
-    lengths: dict[str, float] = {"batch_size": 8, "steps": 2, "log_every": 1, "sample_every": 2, "save_every": 1}
-    lengths["ema_burn_in"] = min(experiment.ema_burn_in, 16.0)
-    small = {"model": _component(experiment.model), "objective": _component(experiment.objective)}
-    return dataclasses.replace(experiment, **{**small, **lengths, **changes})
+    small: dict[str, Any] = {"model": _component(experiment.model), "objective": _component(experiment.objective)}
+    small["ema_burn_in"] = min(experiment.ema_burn_in, 16.0)
+    short = with_run(experiment, batch_size=8, steps=2, log_every=1, sample_every=2, save_every=1)
+    return dataclasses.replace(short, **{**small, **changes})
 
 
 def _component(component: Component) -> Component:
@@ -125,12 +125,8 @@ def gan_experiment(loss: str = "non_saturating", **model: Any) -> Experiment:
         objective=Component("gan", {"loss": loss}),
         optimizers={"discriminator": optimizer, "generator": optimizer},
         data=Data("mnist_5k"),
-        batch_size=8,
-        steps=4,
         ema_half_life={"generator": 100.0},
-        log_every=1,
-        sample_every=2,
-        save_every=2,
+        run=RunOptions(batch_size=8, steps=4, log_every=1, sample_every=2, save_every=2),
     )
 
 
@@ -142,10 +138,6 @@ def vae_experiment(**objective: Any) -> Experiment:
         objective=Component("vae", {"likelihood": "bernoulli", **objective}),
         optimizers={"vae": Optimizer(1e-3)},
         data=Data("mnist_5k"),
-        batch_size=8,
-        steps=4,
         ema_half_life={"vae": 100.0},
-        log_every=1,
-        sample_every=2,
-        save_every=2,
+        run=RunOptions(batch_size=8, steps=4, log_every=1, sample_every=2, save_every=2),
     )

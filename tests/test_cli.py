@@ -1,6 +1,5 @@
 """The command lines: overrides of every kind, errors of one line with their exit status, nothing overwritten."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -12,12 +11,13 @@ import numpy as np
 import pytest
 from small import noise, vae_experiment
 
-from genjax_art import cli, runs
+from genjax_art import cli
 from genjax_art.build import build_plan, complete, load_preset, preset_names
-from genjax_art.config import Component
+from genjax_art.config import Component, with_run
 from genjax_art.errors import UsageError
+from genjax_art.run import layout
+from genjax_art.run.training import run
 from genjax_art.spec import ArraySpec
-from genjax_art.training import run
 
 GREY = ArraySpec((8, 8, 1), classes=("a", "b"))
 ROOT = Path(cli.__file__).resolve().parents[1]
@@ -36,10 +36,10 @@ def test_without_a_word_it_is_the_default():
 @pytest.mark.parametrize(
     ("words", "path", "value"),
     [
-        (["--steps", 7], "steps", 7),
-        (["--seed", 3], "seed", 3),
-        (["--batch-size", 16], "batch_size", 16),
-        (["--batch_size=16"], "batch_size", 16),
+        (["--steps", 7], "run.steps", 7),
+        (["--seed", 3], "run.seed", 3),
+        (["--batch-size", 16], "run.batch_size", 16),
+        (["--batch_size=16"], "run.batch_size", 16),
         (["--data.name", "mnist"], "data.name", "mnist"),
         (["--data.size", 32, 48], "data.size", (32, 48)),
         (["--data.channels", 3], "data.channels", 3),
@@ -64,7 +64,7 @@ def test_overrides(words, path, value):
 
 
 def test_an_override_changes_nothing_else():
-    expected = dataclasses.replace(complete(load_preset("conv-vae")), steps=5)
+    expected = with_run(complete(load_preset("conv-vae")), steps=5)
     assert parsed("conv-vae", "--steps", 5).experiment == expected
 
 
@@ -86,10 +86,10 @@ def test_other_words():
 
 def test_the_users_own_preset_file(tmp_path):
     path = tmp_path / "mine.py"
-    lines = ["import dataclasses", "from genjax_art.presets.mlp_gan import EXPERIMENT as base"]
-    path.write_text("\n".join([*lines, "EXPERIMENT = dataclasses.replace(base, name='mine', steps=11)", ""]))
-    assert parsed(path).experiment.steps == 11
-    assert parsed(path, "--steps", 12).experiment.steps == 12
+    lines = ["from genjax_art.config import with_run", "from genjax_art.presets.mlp_gan import EXPERIMENT as base"]
+    path.write_text("\n".join([*lines, "EXPERIMENT = with_run(base, steps=11)", ""]))
+    assert parsed(path).experiment.run.steps == 11
+    assert parsed(path, "--steps", 12).experiment.run.steps == 12
     path.write_text("EXPERIMENT = 3\n")
     with pytest.raises(UsageError, match=r"mine\.py must define EXPERIMENT"):
         parsed(path)
@@ -148,7 +148,7 @@ TINY = ["--parallel", "jit", "--batch-size", 8, "--sample-every", 0, "--model.wi
     ("words", "mentioned"),
     [
         (["--objective.loss", "lsgan"], ["unknown adversarial loss 'lsgan'", "least_squares"]),
-        (["--model.generator-norm", "layer"], ["unknown generator_norm", "batch", "none"]),
+        (["--model.generator-norm", "layer"], ["--model.generator-norm", "batch", "none"]),
         (["--steps", 0], ["--steps must be at least 1"]),
         (["--ema-half-life.generator", 0], ["--ema-half-life.generator must be above 0"]),
         (["--objective.name", "vae"], ["needs 'encoder'"]),
@@ -191,7 +191,7 @@ def test_train_makes_a_run_and_overwrites_nothing(command, pictures):
     assert contents(pictures) == before
 
     assert command("train", "mlp-gan", *resume, "--steps", 3, "--parallel", "jit").status == 0
-    assert runs.last_step(pictures / "run") == 3
+    assert layout.last_step(pictures / "run") == 3
 
 
 def test_train_refuses_folders_of_other_files(command, pictures):
@@ -213,7 +213,7 @@ def test_without_a_folder_runs_are_numbered(command, pictures, monkeypatch):
     words = ["mlp-vae", *TINY, "--steps", 1]
     for name in ("mlp-vae", "mlp-vae-2", "mlp-vae-3"):
         assert command("train", *words).status == 0
-        assert runs.last_step(Path("runs") / name) == 1
+        assert layout.last_step(Path("runs") / name) == 1
     failed(command("train", "mlp-vae", *TINY, "--steps", 0), 2)
     (Path("runs") / "mlp-vae" / "checkpoints" / "1").rename(pictures / "away")  # as if it had been killed
     failed(command("train", *words), 1, "runs/mlp-vae holds a run at step 0")
@@ -223,9 +223,9 @@ def test_without_a_folder_runs_are_numbered(command, pictures, monkeypatch):
 def finished(tmp_path_factory):
     """A finished run of a VAE without labels."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    experiment = dataclasses.replace(vae_experiment(), steps=1, sample_every=0)
+    experiment = with_run(vae_experiment(), steps=1, sample_every=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genjax_art.training.SCORED", 8)
+        patch.setattr("genjax_art.run.training.SCORED", 8)
         patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
         spec = ArraySpec((8, 8, 1))
         assert run(build_plan(experiment, spec), noise(spec, 20), folder, how="jit") == 0
@@ -243,7 +243,7 @@ def finished(tmp_path_factory):
         (["--checkpoint", "newest"], 2, ["latest, best or a step"]),
         (["--checkpoint", 5], 1, ["no checkpoint of step 5", "1"]),
         (["--label", "cat"], 1, ["not conditional"]),
-        (["--out", "x.bmp"], 1, [".bmp", ".png, .gif, .mp4, .npz"]),
+        (["--out", "x.bmp"], 2, [".bmp", ".png, .gif, .mp4, .npz"]),
         (["dance"], 2, ["grid", "walk"]),
         (["--seed", "x"], 2, ["--seed"]),
     ],
@@ -263,14 +263,14 @@ def test_sample_of_no_run(command, tmp_path):
 
 
 def test_sample_before_the_first_checkpoint(command, tmp_path):
-    runs.write_config(tmp_path, build_plan(vae_experiment(), GREY).config)
+    layout.write_config(tmp_path, build_plan(vae_experiment(), GREY).config)
     failed(command("sample", tmp_path), 1, "no checkpoint")
 
 
 @pytest.mark.parametrize("script", ["train", "sample"])
 def test_a_run_of_a_newer_version_is_refused(command, tmp_path, script):
     config = {**build_plan(vae_experiment(), GREY).config, "version": 99}
-    runs.write_config(tmp_path, config)
+    layout.write_config(tmp_path, config)
     words = ["--resume", "--run-dir", tmp_path] if script == "train" else [tmp_path]
     failed(command(script, *words), 1, str(tmp_path), "config version 99", "install a newer genjax_art")
     assert json.loads((tmp_path / "config.json").read_text())["version"] == 99

@@ -6,11 +6,11 @@ import json
 import pytest
 from small import gan_experiment, spec_of, vae_experiment
 
-from genjax_art import models
-from genjax_art.build import build_method, build_plan, complete, load_preset, names, preset_names
-from genjax_art.config import VERSION, Component, Experiment, Optimizer, from_json, to_json
+from genjax_art import models, parts
+from genjax_art.build import build_plan, complete, load_preset, preset_names
+from genjax_art.config import VERSION, Component, Experiment, Optimizer, from_json, to_json, with_run
 from genjax_art.errors import RunError, UsageError
-from genjax_art.runs import read_config, write_config
+from genjax_art.run.layout import read_config, write_config
 from genjax_art.spec import ArraySpec
 
 GREY = ArraySpec((8, 8, 1))
@@ -87,7 +87,7 @@ def refused(experiment, message, kind=UsageError, spec=GREY):
 
 
 def test_unknown_names_list_the_known_ones():
-    known = ", ".join(names(models))
+    known = ", ".join(parts.names(models))
     assert "dcgan" in known and "layers" not in known
     refused(
         dataclasses.replace(gan_experiment(), model=Component("perceptron")),
@@ -132,7 +132,9 @@ def test_parts_that_do_not_fit_together_are_refused():
 )
 def test_sizes_that_make_no_sense_are_refused(field, value):
     word = field.replace("_", "-")
-    refused(dataclasses.replace(vae_experiment(), **{field: value}), f"--{word} must be .*got {value}")
+    own = hasattr(vae_experiment(), field)
+    changed = dataclasses.replace if own else with_run
+    refused(changed(vae_experiment(), **{field: value}), f"--{word} must be .*got {value}")
 
 
 def test_a_half_life_is_positive():
@@ -146,7 +148,7 @@ def test_a_run_folder_gives_back_experiment_and_spec(tmp_path):
     config, read = read_config(tmp_path)
     assert read == spec
     assert from_json(config) == complete(vae_experiment())
-    assert [player.name for player in build_method(from_json(config), read).players] == ["vae"]
+    assert [player.name for player in build_plan(from_json(config), read).method.players] == ["vae"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"spec": {}}', '{"spec": {"shape": 3}}', "\x00"])

@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 from test_music_media import CHORD, batch
 
-from genjax_art.errors import UsageError
 from genjax_art.media import fluidsynth
-from genjax_art.media.music import write_samples
+from genjax_art.media.medium import write as write_any
+from genjax_art.media.roll import write_samples
 from genjax_art.media.synth import song_wav
-from genjax_art.media.writers import write_samples as write_any
 from genjax_art.midi import Song, read_midi
 from genjax_art.notes import MusicError, notes_from_rows, roll_spec
-from genjax_art.spec import ArraySpec
 
 # a program that keeps its words and the MIDI file, and writes what a test can tell from music
 SCRIPT = """#!/bin/sh
@@ -47,8 +45,8 @@ def soundfont(tmp_path):
 def test_the_wav_is_what_the_program_makes_of_the_midi(program, soundfont, tmp_path, monkeypatch):
     path = program()
     monkeypatch.chdir(tmp_path)
-    sound = fluidsynth.soundfont_player(soundfont.relative_to(tmp_path))
-    paths = write_samples(tmp_path / "out", batch(1), roll_spec(2, 4), {"seed": "1"}, sound=sound)
+    font = soundfont.relative_to(tmp_path)
+    paths = write_samples(tmp_path / "out", batch(1), roll_spec(2, 4), {"seed": "1"}, soundfont=font)
     assert [p.name for p in paths] == ["00000.mid", "00000.wav", "00000.png"]
     assert paths[1].read_bytes() == b"sound"
     words = path.with_name("fluidsynth.words").read_text().splitlines()
@@ -56,7 +54,7 @@ def test_the_wav_is_what_the_program_makes_of_the_midi(program, soundfont, tmp_p
     played = read_midi(path.with_name("fluidsynth.mid"))
     np.testing.assert_array_equal(played.notes.rows, CHORD.rows)
     assert played.tempo == pytest.approx(100.0)
-    (single,) = write_any(tmp_path / "a.wav", batch(2), roll_spec(2, 4), {}, sound=sound)
+    (single,) = write_any(tmp_path / "a.wav", batch(2), roll_spec(2, 4), {}, soundfont=font)
     assert single.read_bytes() == b"sound"
 
 
@@ -93,10 +91,8 @@ def test_a_missing_program_or_soundfont_is_named_at_once(program, soundfont, tmp
         fluidsynth.soundfont_player(soundfont)
 
 
-def test_too_much_music_and_pictures_are_refused(program, soundfont, tmp_path):
+def test_too_much_music_is_refused(program, soundfont, tmp_path):
     program()
     sound = fluidsynth.soundfont_player(soundfont)
     with pytest.raises(MusicError, match="minutes"):
         sound(Song(notes_from_rows([(60000, 1, 60, 0)]), 60001))
-    with pytest.raises(UsageError, match="--soundfont plays music"):
-        write_any(tmp_path / "a.png", np.zeros((1, 4, 4, 1), np.float32), ArraySpec((4, 4, 1)), {}, sound=sound)

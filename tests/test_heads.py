@@ -17,6 +17,7 @@ from genjax_art.keys import fold
 from genjax_art.models.heads import WithCodes, codes_of
 from genjax_art.objectives import acgan, infogan
 from genjax_art.objectives.game import NO_PENALTIES, Rules
+from genjax_art.objectives.method import Weights
 from genjax_art.objectives.rounds import MEMORY
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
@@ -49,7 +50,7 @@ def outputs(method, networks, params, z=None):
     """The discriminator's outputs for reals and fakes, by hand."""
     z = jax.random.normal(fold(KEY, "latents"), (6, 8)) if z is None else z
     label = BATCH["label"] if method.classes else None
-    fake = method.generate(params["generator"], {}, z, label)
+    fake = method.decode(Weights(params, {"generator": {}}), z, label, None)
     inner, name = params["discriminator"]["network"], next(n for n in params["discriminator"] if n != "network")
     head = params["discriminator"][name]
     both = [networks["discriminator"].apply({"params": inner}, x, None)["features"] for x in (BATCH["x"], fake)]

@@ -16,7 +16,10 @@ NAMES = sorted(v.LIKELIHOODS)
 
 
 # One compilation for each shape instead of one for each operation.
-kl_standard_normal = jax.jit(v.kl_standard_normal)
+def kl_standard_normal(mu, logvar):
+    return jax.jit(v.kl_gaussians)(v.Gaussian(mu, logvar))
+
+
 importance_weighted_bound = jax.jit(v.importance_weighted_bound)
 gaussian = jax.jit(v.gaussian)
 discretized_logistic = jax.jit(v.discretized_logistic, static_argnums=(3, 4, 5))
@@ -44,6 +47,25 @@ def test_kl_is_the_integral_over_the_line():
         log_ratio = -0.5 * (x - m) ** 2 / np.exp(log) - 0.5 * log + 0.5 * x**2
         expected += np.sum(q * log_ratio) * (x[1] - x[0])
     np.testing.assert_allclose(kl_standard_normal(f32(mu), f32(logvar)), [expected], rtol=1e-6)
+
+
+def test_kl_between_gaussians_is_the_integral_over_the_line():
+    for mu, logvar, prior_mu, prior_logvar in ((0.5, -1.0, -1.0, 0.7), (2.0, 1.0, 2.0, 1.0), (0.0, -3.0, 0.1, -4.0)):
+        q, p = v.Gaussian(f32([[mu]]), f32([[logvar]])), v.Gaussian(f32([[prior_mu]]), f32([[prior_logvar]]))
+        line = np.linspace(-30, 30, 400_001)
+        densities = [
+            np.exp(-((line - m) ** 2) / (2 * np.exp(s))) / np.sqrt(2 * np.pi * np.exp(s))
+            for m, s in ((mu, logvar), (prior_mu, prior_logvar))
+        ]
+        logs = [-((line - m) ** 2) / (2 * np.exp(s)) - s / 2 for m, s in ((mu, logvar), (prior_mu, prior_logvar))]
+        expected = np.sum(densities[0] * (logs[0] - logs[1])) * (line[1] - line[0])
+        np.testing.assert_allclose(v.kl_gaussians(q, p), [expected], rtol=1e-5, atol=1e-6)
+    standard = v.Gaussian(f32([[0.0]]), f32([[0.0]]))
+    np.testing.assert_allclose(v.kl_gaussians(q, standard), v.kl_gaussians(q), rtol=1e-6)
+    far = v.Gaussian(f32([[100.0]]), f32([[80.0]]))
+    for one, other in ((far, q), (q, far), (far, v.Gaussian(f32([[-100.0]]), f32([[-80.0]])))):
+        value, slope = jax.value_and_grad(lambda q, p=other: jnp.sum(v.kl_gaussians(q, p)))(one)
+        assert np.isfinite(value) and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope))
 
 
 def test_kl_is_zero_only_at_the_prior_and_sums_all_latent_axes():
@@ -96,11 +118,13 @@ def test_elbo_of_a_linear_gaussian_model_is_exact_at_the_posterior():
     s2, x = 0.25, 1.3
     mean, variance = x / (1 + s2), s2 / (1 + s2)
     expected_log_likelihood = -0.5 * math.log(2 * math.pi * s2) - ((x - mean) ** 2 + variance) / (2 * s2)
-    parts = v.elbo_parts(f32([expected_log_likelihood]), f32([[mean]]), f32([[math.log(variance)]]))
+    parts = v.elbo_parts(f32([expected_log_likelihood]), kl_standard_normal(f32([[mean]]), f32([[math.log(variance)]])))
     evidence = -0.5 * math.log(2 * math.pi * (1 + s2)) - x**2 / (2 * (1 + s2))
     np.testing.assert_allclose(parts.elbo, [evidence], rtol=1e-6)
     assert float(parts.reconstruction[0]) == pytest.approx(-expected_log_likelihood, rel=1e-6)
-    wrong = v.elbo_parts(f32([expected_log_likelihood]), f32([[mean + 0.3]]), f32([[math.log(variance)]]))
+    wrong = v.elbo_parts(
+        f32([expected_log_likelihood]), kl_standard_normal(f32([[mean + 0.3]]), f32([[math.log(variance)]]))
+    )
     assert float(wrong.kl[0]) > float(parts.kl[0])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genjax_art.media.writers import write_samples
+from genjax_art.media.medium import write
 from genjax_art.spec import ArraySpec
 
 SPECS = {
@@ -20,7 +20,7 @@ def test_npz_samples_hold_the_numbers(kind, tmp_path):
     x = np.random.default_rng(0).normal(size=(3, *spec.shape)).astype(np.float32)
     label = np.asarray([1, 0, 1], np.int32)
     out = tmp_path / "x.npz"
-    assert write_samples(out, x, spec, {"seed": "7", "name": "ä"}, label) == [out]
+    assert write(out, x, spec, {"seed": "7", "name": "ä"}, label) == [out]
     with np.load(out, allow_pickle=False) as read:
         assert sorted(read.files) == ["classes", "high", "label", "low", "name", "seed", "x"]
         assert read["x"].dtype == np.float32
@@ -29,9 +29,9 @@ def test_npz_samples_hold_the_numbers(kind, tmp_path):
         assert (str(read["seed"]), str(read["name"])) == ("7", "ä")
         assert read["classes"][read["label"]].tolist() == ["b", "ä", "b"]
     first = out.read_bytes()
-    write_samples(out, x, spec, {"name": "ä", "seed": "7"}, label)
+    write(out, x, spec, {"name": "ä", "seed": "7"}, label)
     assert out.read_bytes() == first
-    write_samples(out, x, spec, {})
+    write(out, x, spec, {})
     with np.load(out, allow_pickle=False) as read:
         assert sorted(read.files) == ["high", "low", "x"]
 
@@ -39,7 +39,7 @@ def test_npz_samples_hold_the_numbers(kind, tmp_path):
 def test_npz_samples_of_another_shape_or_with_a_name_twice_are_refused(tmp_path):
     spec = SPECS["image"]
     with pytest.raises(ValueError, match="'low'"):
-        write_samples(tmp_path / "x.npz", np.zeros((1, 5, 4, 3), np.float32), spec, {"low": "1"})
+        write(tmp_path / "x.npz", np.zeros((1, 5, 4, 3), np.float32), spec, {"low": "1"})
     with pytest.raises(ValueError, match=r"shape \(1, 4, 5, 3\) is no batch of image"):
-        write_samples(tmp_path / "x.npz", np.zeros((1, 4, 5, 3), np.float32), spec, {})
+        write(tmp_path / "x.npz", np.zeros((1, 4, 5, 3), np.float32), spec, {})
     assert not list(tmp_path.iterdir())

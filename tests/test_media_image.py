@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genjax_art.errors import UsageError
+from genjax_art.latents import closed_walk, slerp
 from genjax_art.media.image import (
     enlarge,
     grid,
@@ -17,7 +19,7 @@ from genjax_art.media.image import (
     write_png,
     write_samples,
 )
-from genjax_art.media.walk import closed_walk, slerp
+from genjax_art.media.medium import write
 from genjax_art.spec import ArraySpec
 
 COLOURS = np.array(
@@ -230,12 +232,10 @@ def test_a_folder_gets_single_pngs_and_keeps_its_other_files(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("ending", [".gif", ".mp4"])
 def test_film_samples_have_a_frame_for_each_picture(tmp_path: Path, ending: str) -> None:
-    import imageio.v3 as iio
-
     spec = ArraySpec((28, 28, 1))
     write_samples(tmp_path / f"x{ending}", samples(spec), spec, {})
-    read = iio.imread(tmp_path / f"x{ending}", plugin="pyav")
-    assert read.shape == (5, 224, 224, 3)  # enlarged eight times
+    frames, *_ = decode(tmp_path / f"x{ending}")
+    assert frames.shape == (5, 224, 224, 3)  # enlarged eight times
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.gif", "x.mp4"])
@@ -256,9 +256,9 @@ def test_unknown_endings_and_wrong_arrays_are_named(tmp_path: Path) -> None:
         write_samples(tmp_path / "x.jpg", samples(spec), spec, {})
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match=r"\(8, 8, 3\)"):
-        write_samples(tmp_path / "x.png", samples(ArraySpec((8, 8, 1))), spec, {})
-    with pytest.raises(ValueError, match="clip"):
-        write_samples(tmp_path / "x.png", samples(spec), ArraySpec((8, 8, 3), kind="clip"), {})
+        write(tmp_path / "x.png", samples(ArraySpec((8, 8, 1))), spec, {})
+    with pytest.raises(UsageError, match=r"unknown medium 'sculpture'; known: .*image"):
+        write(tmp_path / "x.png", samples(spec), ArraySpec((8, 8, 3), kind="sculpture"), {})
     assert not list(tmp_path.iterdir())
 
 

@@ -12,8 +12,8 @@ from genjax_art.benchmark.modes import main
 from genjax_art.data.mixtures import MIXTURES
 from genjax_art.data.source import DataError, open_source
 from genjax_art.errors import UsageError
+from genjax_art.media.medium import write
 from genjax_art.media.points import sheet
-from genjax_art.media.writers import write_samples
 from genjax_art.metrics.collapse import collapse
 from genjax_art.metrics.modes import CEILING_2D, Coverage, divergence, mode_coverage
 from genjax_art.spec import ArraySpec
@@ -105,10 +105,10 @@ def test_a_point_is_drawn_where_it_lies(tmp_path):
 
 def test_points_are_written_as_the_ending_asks(tmp_path):
     x = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
-    (png,) = write_samples(tmp_path / "a.png", x, POINTS, {"step": "3"})
+    (png,) = write(tmp_path / "a.png", x, POINTS, {"step": "3"})
     assert png.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="unknown ending"):
-        write_samples(tmp_path / "a.gif", x, POINTS, {})
+        write(tmp_path / "a.gif", x, POINTS, {})
 
 
 def test_a_collapse_is_said_once_and_again_after_a_recovery():

@@ -11,9 +11,9 @@ from genjax_art.data.arrays import DataError
 from genjax_art.data.midi_folder import read_folder
 from genjax_art.data.rolls import whole_windows
 from genjax_art.data.source import open_source
-from genjax_art.data.voices import assign_voices
 from genjax_art.midi import Song, midi_bytes
 from genjax_art.notes import notes_from_roll, notes_from_rows, window
+from genjax_art.voices import assign_voices
 
 
 @pytest.fixture

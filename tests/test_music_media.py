@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genjax_art.errors import UsageError
 from genjax_art.media import synth
-from genjax_art.media.music import COLOURS, PITCH_HEIGHT, STEP_WIDTH, piano_roll, sheet, write_samples
+from genjax_art.media.medium import write
+from genjax_art.media.roll import COLOURS, PITCH_HEIGHT, STEP_WIDTH, piano_roll, sheet, write_samples
 from genjax_art.midi import read_midi
-from genjax_art.notes import MusicError, notes_from_rows, roll_from_notes, roll_spec
+from genjax_art.notes import notes_from_rows, roll_from_notes, roll_spec
 
 CHORD = notes_from_rows([(0, 8, 72, 0), (0, 8, 67, 1), (0, 4, 64, 2), (4, 4, 64, 2), (0, 16, 48, 3)])
 
@@ -100,7 +102,7 @@ def test_single_files_hold_all_pieces(tmp_path):
     (png,) = write_samples(tmp_path / "a.png", batch(3), roll_spec(2, 4), {})
     with Image.open(png) as picture:
         np.testing.assert_array_equal(np.asarray(picture), sheet(batch(3), roll_spec(2, 4)))
-    with pytest.raises(MusicError, match=r"\.mid, \.wav, \.png, \.npz"):
+    with pytest.raises(UsageError, match=r"\.mid, \.wav, \.png, \.npz"):
         write_samples(tmp_path / "a.ogg", batch(), roll_spec(2, 4), {})
-    with pytest.raises(MusicError, match="shape"):
-        write_samples(tmp_path / "a.mid", batch(), roll_spec(4, 4), {})
+    with pytest.raises(ValueError, match="shape"):
+        write(tmp_path / "a.mid", batch(), roll_spec(4, 4), {})

@@ -1,19 +1,25 @@
 """The numbers of a music run, on a method whose answers are known."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import vae_experiment
 
-from genjax_art import evaluate, music_report, notes
+from genjax_art import evaluate, notes
 from genjax_art.build import build_plan
 from genjax_art.data.arrays import ArraySource
-from genjax_art.errors import RunError
-from genjax_art.objectives.method import Method
-from genjax_art.spec import ArraySpec
-from genjax_art.training import initial_state
+from genjax_art.errors import UsageError
+from genjax_art.losses.variational import Gaussian
+from genjax_art.metrics import music_report
+from genjax_art.objectives.method import Method, standard_normal
+from genjax_art.run import layout
+from genjax_art.run.load import Run
+from genjax_art.run.training import initial_state
+from genjax_art.train.checkpoint import Checkpoints
 
 SPEC = notes.roll_spec(2, 2)
 SIZE = int(np.prod(SPEC.shape))
@@ -37,26 +43,32 @@ def method_of(late=0, shift=0, back=False):
     starts each note `shift` rows lower.
     """
 
-    def encode(params, x, label):
-        return x.reshape(len(x), -1), jnp.zeros((len(x), SIZE))
+    def encode(weights, x, label, keys):
+        return x.reshape(len(x), -1)
 
-    def generate(params, extras, z, label):
+    def decode(weights, z, label, keys):
         there = jnp.all(z == TOLD[-1].reshape(1, -1), -1, keepdims=True) & back
         z = jnp.where(there, TOLD[0].reshape(1, -1), z)
         return jnp.roll(z.reshape(-1, *SPEC.shape), late, 1)
 
-    def token_logits(params, z, x):
+    def token_logits(weights, z, x):
         tokens = np.stack([notes.tokens_from_roll(piece) for piece in music(0)])
         return jnp.eye(notes.TOKENS)[np.where(tokens < notes.PITCHES, tokens - shift, tokens)]
 
-    return Method((), lambda key: ({}, {}), generate, "vae", SIZE, encode=encode, token_logits=token_logits)
+    def posterior(weights, x, label):
+        return Gaussian(x.reshape(len(x), -1), jnp.zeros((len(x), SIZE)))
+
+    abilities = {"token_logits": token_logits, "posterior": posterior}
+    method = Method((), lambda key: ({}, {}), standard_normal(SIZE), decode, encode, abilities=abilities)
+    plan = dataclasses.replace(build_plan(vae_experiment(), SPEC), method=method)
+    return Run(Path(), vae_experiment(), plan, initial_state(plan))
 
 
 TOLD = in_range(music(0))
 
 
 def test_a_perfect_autoencoder_scores_one():
-    numbers = music_report.latent_report(method_of(), {}, {}, TOLD, SPEC)
+    numbers = music_report.latent_report(method_of(), TOLD)
     assert numbers["note_accuracy_free"] == numbers["note_accuracy_teacher_forced"] == 1.0
     assert numbers["pitch_accuracy_free"] == 1.0
     assert numbers["kl_nats"] == pytest.approx(0.5 * SIZE)  # |mu|^2 / 2: every entry is -1 or 1
@@ -65,21 +77,21 @@ def test_a_perfect_autoencoder_scores_one():
 
 
 def test_free_running_and_teacher_forced_accuracy_are_told_apart():
-    late = music_report.latent_report(method_of(late=1), {}, {}, TOLD, SPEC)
+    late = music_report.latent_report(method_of(late=1), TOLD)
     assert late["note_accuracy_teacher_forced"] == 1.0 and late["note_accuracy_free"] < 0.2
-    low = music_report.latent_report(method_of(shift=1), {}, {}, TOLD, SPEC)
+    low = music_report.latent_report(method_of(shift=1), TOLD)
     assert low["note_accuracy_teacher_forced"] == 0.0 and low["note_accuracy_free"] == 1.0
 
 
 def test_interpolations_are_measured_in_hamming_steps():
     pair = TOLD[[0, -1]].reshape(2, -1)
-    numbers = music_report.interpolation_report(method_of(), {}, {}, pair, SPEC)
+    numbers = music_report.interpolation_report(method_of(), pair)
     steps = numbers["interpolation"]
     assert len(steps) == music_report.STEPS + 1 and steps[0] == 0.0 and np.all(np.diff(steps) >= 0)
     first, last = music_report.sounding(music(0)[[0, -1]])
     assert steps[-1] == pytest.approx((first != last).mean())
     assert numbers["interpolation_rising"] == 1.0
-    back = music_report.interpolation_report(method_of(back=True), {}, {}, pair, SPEC)
+    back = music_report.interpolation_report(method_of(back=True), pair)
     assert back["interpolation"][-1] == 0.0
     assert back["interpolation_rising"] == 1.0 - 1.0 / music_report.STEPS
 
@@ -102,24 +114,50 @@ def test_frechet_distances_stand_side_by_side():
     assert np.isnan(silent["copy_rate"])
 
 
-def test_the_numbers_of_a_run(tmp_path, monkeypatch, capsys):
-    """Through the command, on a run that is a VAE of piano rolls (which has no tokens to be taught with)."""
+@pytest.fixture
+def folder(tmp_path):
+    """A run that is a VAE of piano rolls (which has no tokens to be taught with), and has learned nothing."""
     plan = build_plan(vae_experiment(), SPEC)
-    config = {name: value for name, value in plan.config.items() if name != "spec"}
+    layout.write_config(tmp_path / "run", plan.config)
+    with Checkpoints(tmp_path / "run" / layout.CHECKPOINTS) as checkpoints:
+        checkpoints.save(1, initial_state(plan).replace(step=np.asarray(1, np.int32)), 0.0)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def measured(folder, tmp_path, monkeypatch, quick_runs):
+    """`measured(words)`: the numbers of the command, on random music."""
     sources = {split: ArraySource(SPEC, {"x": music(i) * np.uint8(255)}) for i, split in enumerate(("test", None))}
     monkeypatch.setattr(evaluate, "build_source", lambda experiment, split=None: sources[split])
-    monkeypatch.setattr("genjax_art.runs.read_config", lambda folder: (config, SPEC))
-    monkeypatch.setattr("genjax_art.drawing.load_state", lambda plan, folder, checkpoint: initial_state(plan))
-    monkeypatch.setattr("genjax_art.train.compile.prepare_process", lambda: None)
-    out = tmp_path / "numbers.json"
-    assert evaluate.evaluate([str(tmp_path), "--n", "5", "--json", str(out)]) == 0
-    numbers, said = json.loads(out.read_text()), capsys.readouterr().out
+
+    def numbers(*words):
+        out = tmp_path / "numbers.json"
+        assert evaluate.evaluate([str(folder), "--n", "5", *words, "--json", str(out)]) == 0
+        return json.loads(out.read_text())
+
+    return numbers
+
+
+def test_the_numbers_of_a_run(measured, capsys):
+    numbers, said = measured(), capsys.readouterr().out
     assert numbers["measures"] == len(numbers["bands"]) == 17
     assert numbers["inside"] == sum(band["inside"] for band in numbers["bands"].values())
     assert f"{numbers['inside']} of 17 inside" in said
     for name in ("frechet_distance", "frechet_distance_training", "copy_rate", "active_units", "kl_nats"):
         assert name in said and numbers[name] >= 0
     assert numbers["latents"] == 3 and "note_accuracy_teacher_forced" not in numbers
-    monkeypatch.setattr("genjax_art.runs.read_config", lambda folder: (config, ArraySpec((4, 4, 1))))
-    with pytest.raises(RunError, match="kind image"):
-        evaluate.evaluate([str(tmp_path)])
+
+
+def measure(subject):
+    """A measure from outside: how many samples there are."""
+    return {"count": len(subject.made)}
+
+
+def test_measures_are_chosen_by_name(measured):
+    numbers = measured("--metrics", "sliced_wasserstein", "test_music_report:measure")
+    assert numbers["sliced_wasserstein"] > 0 < numbers["sliced_wasserstein_training"] and numbers["count"] == 5
+    assert "bands" not in numbers
+    with pytest.raises(UsageError, match="unknown measure 'beauty'; known: music_report, sliced_wasserstein"):
+        measured("--metrics", "beauty")
+    with pytest.raises(UsageError, match="--n must be at least 2"):
+        measured("--n", "1")

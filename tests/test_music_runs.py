@@ -1,21 +1,28 @@
 """A run on music through what the commands do: samples, walks, the user's own MIDI varied and continued."""
 
 import dataclasses
+import importlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small import shrink
 
-from genjax_art import drawing, notes, revision, runs
+from genjax_art import load_run, notes
 from genjax_art.build import build_plan, load_preset
 from genjax_art.errors import RunError, UsageError
+from genjax_art.media.medium import read
 from genjax_art.midi import Song, midi_bytes, read_midi
 from genjax_art.objectives import music_vae
+from genjax_art.run import layout
+from genjax_art.run.training import initial_state
 from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
-from genjax_art.training import initial_state
+from genjax_art.verbs import grid, vary, walk
+from genjax_art.verbs.output import Output
 
 SPEC = notes.roll_spec(2, 2)
+continued = importlib.import_module("genjax_art.verbs.continue_")
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +36,20 @@ def plan():
 def folder(plan, tmp_path_factory):
     """A run that has learned nothing."""
     folder = tmp_path_factory.mktemp("music") / "run"
-    runs.write_config(folder, plan.config)
-    with Checkpoints(folder / runs.CHECKPOINTS) as checkpoints:
+    layout.write_config(folder, plan.config)
+    with Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
         checkpoints.save(1, initial_state(plan).replace(step=np.asarray(1, np.int32)), 0.0)
     return folder
 
 
 @pytest.fixture(scope="module")
-def state(plan, folder):
-    return drawing.load_state(plan, folder)
+def trained(folder, plan):
+    return dataclasses.replace(load_run(folder), plan=plan)  # the one that continues quickly
+
+
+def to(path, **writing):
+    """The file that the user names."""
+    return Output(path, named=True, options=writing)
 
 
 @pytest.fixture
@@ -49,42 +61,40 @@ def midi(tmp_path):
     return path
 
 
-def test_a_grid_and_a_walk_of_music_are_midi_wav_and_png(plan, state, tmp_path):
-    outs = drawing.default_outs(plan, tmp_path, "grid")
-    paths = [path for out in outs for path in drawing.grid(plan, state, out, n=3, seed=5)]
+def test_a_grid_and_a_walk_of_music_are_midi_wav_and_png(trained, tmp_path):
+    paths = grid.draw(trained, Output(tmp_path / "grid"), n=3, seed=5)
     assert [p.name for p in paths] == ["grid.mid", "grid.wav", "grid.png"] and all(p.is_file() for p in paths)
     song = read_midi(paths[0])
     assert song.steps == 3 * 32
-    about = drawing.metadata(plan, state, 5, "default")
+    about = trained.about(5)
     assert {f"{key}: {value}" for key, value in about.items()} == set(song.texts)
     assert {"seed: 5", f"parameter_hash: {about['parameter_hash']}"} <= set(song.texts)
-    (out,) = drawing.default_outs(plan, tmp_path, "walk")
-    paths = drawing.walk(plan, state, out, n=2, seed=5)
+    paths = walk.draw(trained, Output(tmp_path / "walk"), n=2, seed=5)
     assert [p.name for p in paths] == ["walk.mid", "walk.wav", "walk.png"]
-    walked = read_midi(paths[0])
-    assert walked.steps == 2 * drawing.PIECES * 32
-    for sample, start in ((0, 0), (1, drawing.PIECES * 32)):  # it passes both samples
-        inside = notes.window(walked.notes, start, 32).rows[:, :3]
-        np.testing.assert_array_equal(inside, notes.window(song.notes, 32 * sample, 32).rows[:, :3])
+    walked, frames = read_midi(paths[0]), trained.medium.frames
+    assert walked.steps == 2 * frames * 32
+    # it begins with the first sample, whose decoder has drawn the same
+    inside = notes.window(walked.notes, 0, 32).rows[:, :3]
+    np.testing.assert_array_equal(inside, notes.window(song.notes, 0, 32).rows[:, :3])
 
 
-def test_the_wav_is_played_by_the_sound_asked_for(plan, state, midi, tmp_path):
-    asked = {"n": 2, "seed": 0, "sound": lambda song: f"{len(song.notes)} notes".encode()}
+def test_the_wav_is_played_by_the_soundfont_asked_for(trained, midi, tmp_path, monkeypatch):
+    monkeypatch.setattr("genjax_art.media.roll.sound_of", lambda font: lambda song: f"{font} plays".encode())
     for name, draw, more in (
-        ("grid", drawing.grid, {}),
-        ("walk", drawing.walk, {}),
-        ("vary", revision.vary, {"midi": midi, "amount": 0.5}),
-        ("lead", revision.lead, {"midi": (midi, midi)}),
-        ("continue", revision.proceed, {"midi": midi}),
+        ("grid", grid.draw, {}),
+        ("walk", walk.draw, {}),
+        ("vary", vary.draw, {"file": midi}),
+        ("lead", walk.draw, {"file": (midi, midi)}),
+        ("continue", continued.draw, {"file": midi}),
     ):
-        for path in draw(plan, state, tmp_path / f"{name}.wav", **asked, **more):
-            assert path.read_bytes().endswith(b" notes"), name
+        for path in draw(trained, to(tmp_path / f"{name}.wav", soundfont=Path("mine")), n=2, **more):
+            assert path.read_bytes() == b"mine plays", name
 
 
-def test_own_music_goes_on_as_it_was_given(plan, state, midi, tmp_path):
+def test_own_music_goes_on_as_it_was_given(trained, midi, tmp_path):
     own = read_midi(midi)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        revision.proceed(plan, state, tmp_path / f"{name}.mid", midi=midi, n=3, seed=seed)
+        continued.draw(trained, to(tmp_path / f"{name}.mid"), file=midi, n=3, seed=seed)
     a, b, c = (read_midi(tmp_path / f"{name}.mid") for name in "abc")
     assert a.steps == 6 * 16 and a.tempo == pytest.approx(own.tempo, abs=0.01)
     np.testing.assert_array_equal(notes.window(a.notes, 0, 48).rows, own.notes.rows)
@@ -93,42 +103,42 @@ def test_own_music_goes_on_as_it_was_given(plan, state, midi, tmp_path):
     assert not np.array_equal(a.notes.rows, c.notes.rows)
 
 
-def test_variations_have_the_length_of_the_piece_and_depend_on_amount_and_seed(plan, state, midi, tmp_path):
+def test_variations_have_the_length_of_the_piece_and_depend_on_amount_and_seed(trained, midi, tmp_path):
     for name, amount, seed in (("a", 0.0, 0), ("b", 0.0, 1), ("c", 1.0, 0), ("d", 1.0, 1)):
-        revision.vary(plan, state, tmp_path / f"{name}.mid", midi=midi, amount=amount, n=1, seed=seed)
+        vary.draw(trained, to(tmp_path / f"{name}.mid"), file=midi, amount=amount, seed=seed)
     a, b, c, d = (read_midi(tmp_path / f"{name}.mid") for name in "abcd")
     assert a.steps == b.steps == c.steps == 48
     np.testing.assert_array_equal(a.notes.rows, b.notes.rows)  # nothing is drawn
     assert not np.array_equal(c.notes.rows, d.notes.rows)
-    paths = revision.vary(plan, state, tmp_path / "v.mid", midi=midi, amount=1.0, n=2, seed=0)
+    paths = vary.draw(trained, to(tmp_path / "v.mid"), file=midi, amount=1.0, n=2)
     assert [p.name for p in paths] == ["v-0.mid", "v-1.mid"]
     np.testing.assert_array_equal(read_midi(paths[0]).notes.rows[:, :3], c.notes.rows[:, :3])
 
 
-def test_a_walk_between_two_pieces_begins_with_the_one_and_ends_with_the_other(plan, state, midi, tmp_path):
+def test_a_walk_between_two_pieces_begins_with_the_one_and_ends_with_the_other(trained, midi, tmp_path):
     other = tmp_path / "yours.mid"
     rows = [[start, 8, 50 + start // 2, voice] for start in range(0, 64, 8) for voice in range(2)]
     other.write_bytes(midi_bytes(Song(notes.notes_from_rows(rows), 64)))
-    (path,) = revision.lead(plan, state, tmp_path / "walk.mid", midi=(midi, other), n=3, seed=0)
+    (path,) = walk.draw(trained, to(tmp_path / "walk.mid"), file=(midi, other), n=3)
     song, steps = read_midi(path), 48  # of the shorter piece
     assert song.steps == 3 * steps and song.tempo == pytest.approx(90, abs=0.01)
     assert {"from: mine.mid", "to: yours.mid", "stages: 3"} <= set(song.texts)
-    (back,) = revision.lead(plan, state, tmp_path / "back.mid", midi=(other, midi), n=3, seed=0)
+    (back,) = walk.draw(trained, to(tmp_path / "back.mid"), file=(other, midi), n=3)
     stages = [[notes.window(read_midi(p).notes, k * steps, steps).rows for k in range(3)] for p in (path, back)]
     for there, again in zip(stages[0], reversed(stages[1]), strict=True):
         np.testing.assert_array_equal(there, again)
-    (alone,) = revision.vary(plan, state, tmp_path / "alone.mid", midi=midi, amount=0.0, n=1, seed=0)
+    (alone,) = vary.draw(trained, to(tmp_path / "alone.mid"), file=midi, amount=0.0)
     np.testing.assert_array_equal(stages[0][0], read_midi(alone).notes.rows)
 
 
-def test_bars_of_a_file_are_whole_and_a_short_piece_follows_silence(plan, state, tmp_path, caplog):
+def test_bars_of_a_file_are_whole_and_a_short_piece_follows_silence(trained, tmp_path, caplog):
     path = tmp_path / "short.mid"
     rows = notes.notes_from_rows([[2, 3, 60, 0], [2, 3, 20, 1]])
     path.write_bytes(midi_bytes(Song(rows, 5)))
-    roll, _ = revision.read_bars(path, 2)
-    assert roll.shape == (16, 60, 4) and roll.sum() == 1 + 3
+    whole = read(path, SPEC).whole
+    assert whole.shape == (16, 60, 4) and (whole > 0).sum() == 1 + 3
     assert "1 notes left out, 0 moved" in caplog.text
-    revision.proceed(plan, state, tmp_path / "more.mid", midi=path, n=1, seed=0)
+    continued.draw(trained, to(tmp_path / "more.mid"), file=path, n=1)
     assert read_midi(tmp_path / "more.mid").steps == 32
 
 
@@ -147,31 +157,38 @@ def bad_files(folder):
 def test_bad_midi_is_refused_in_one_line(tmp_path):
     for name, word in {**bad_files(tmp_path), "missing": "cannot be read"}.items():
         with pytest.raises((UsageError, RunError), match=word) as raised:
-            revision.read_bars(tmp_path / f"{name}.mid", 2)
+            read(tmp_path / f"{name}.mid", SPEC)
         assert name in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_wrong_numbers_are_refused(plan, state, midi, tmp_path):
-    asked = {"midi": midi, "seed": 0}
-    with pytest.raises(UsageError, match="--amount"):
-        revision.vary(plan, state, tmp_path / "x.mid", amount=1.5, n=1, **asked)
+def test_wrong_numbers_are_refused(trained, midi, tmp_path):
+    out = to(tmp_path / "x.mid")
+    for amount in (1.5, -0.1, float("nan")):
+        with pytest.raises(UsageError, match="--amount"):
+            vary.draw(trained, out, file=midi, amount=amount)
     with pytest.raises(UsageError, match="--n"):
-        revision.vary(plan, state, tmp_path / "x.mid", amount=0.5, n=0, **asked)
+        vary.draw(trained, out, file=midi, n=0)
     with pytest.raises(UsageError, match="--n"):
-        revision.proceed(plan, state, tmp_path / "x.mid", n=0, **asked)
+        continued.draw(trained, out, file=midi, n=0)
     with pytest.raises(UsageError, match="--n"):
-        revision.lead(plan, state, tmp_path / "x.mid", n=1, midi=(midi, midi), seed=0)
+        walk.draw(trained, out, file=(midi, midi), n=1)
+    with pytest.raises(UsageError, match=r"no file or two, .*got 3"):
+        walk.draw(trained, out, file=(midi, midi, midi))
 
 
-def test_runs_that_know_no_music_or_have_no_encoder_say_so(plan, state, midi, tmp_path):
-    asked = {"midi": midi, "n": 1, "seed": 0}
-    pictures = build_plan(shrink(load_preset("mlp-vae")), ArraySpec((4, 4, 1)))
-    gan = dataclasses.replace(plan, method=dataclasses.replace(plan.method, encode=None, proceed=None))
-    for other, vary, proceed in ((pictures, "kind image", "kind image"), (gan, "no encoder", "cannot continue")):
-        with pytest.raises(RunError, match=vary):
-            revision.vary(other, state, tmp_path / "x.mid", amount=0.5, **asked)
-        with pytest.raises(RunError, match=proceed):
-            revision.proceed(other, state, tmp_path / "x.mid", **asked)
+def test_runs_that_know_no_music_or_have_no_encoder_say_so(trained, midi, tmp_path):
+    out = to(tmp_path / "x.mid")
+    method = dataclasses.replace(trained.method, encode=None, abilities={})
+    gan = dataclasses.replace(trained, plan=dataclasses.replace(trained.plan, method=method))
+    pictures = dataclasses.replace(trained, plan=build_plan(shrink(load_preset("mlp-vae")), ArraySpec((4, 4, 1))))
+    points = ArraySpec((2,), kind="points")
+    ring = dataclasses.replace(trained, plan=dataclasses.replace(trained.plan, spec=points))
+    for other, says in ((pictures, "picture .*mine.mid cannot be read"), (gan, "no encoder"), (ring, "reads no files")):
+        with pytest.raises(RunError, match=says):
+            vary.draw(other, out, file=midi)
+    for other, says in ((gan, "cannot proceed"), (ring, "reads no files")):
+        with pytest.raises(RunError, match=says):
+            continued.draw(other, out, file=midi)
 
 
 # The command line
@@ -180,9 +197,7 @@ def test_runs_that_know_no_music_or_have_no_encoder_say_so(plan, state, midi, tm
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["continue"], "continue takes 1 files in --midi, got 0"),
-        (["grid", "--midi", "x.mid"], "grid takes 0 files in --midi, got 1"),
-        (["walk", "--midi", "x.mid"], "walk takes 0 or 2 files in --midi, got 1"),
+        (["walk", "--midi", "x.mid"], "walk takes no file or two, from the one to the other; got 1"),
         (["vary", "--midi", "text.mid"], "text.mid is not a MIDI file"),
         (["grid", "--soundfont", "none.sf2"], "fluidsynth"),
     ],
@@ -195,6 +210,22 @@ def test_wrong_words_are_refused_in_one_line(command, folder, tmp_path, monkeypa
     assert ended.status == 2 and says in ended.err
     assert ended.err.startswith("error: ") and ended.err.count("\n") == 1
     assert not list(folder.glob("grid.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["continue"], "--midi"),
+        (["grid", "--midi", "x.mid"], "--midi"),
+        (["continue", "--midi", "x.mid", "--label", "a"], "--label"),
+        (["vary", "--midi", "x.mid", "--truncation", 1], "--truncation"),
+        (["walk", "--amount", 1], "--amount"),
+        (["grid", "--fps", 3], "--fps"),
+    ],
+)
+def test_options_that_a_verb_or_a_medium_does_not_take_are_refused(command, folder, words, option):
+    ended = command("sample", folder, *words)
+    assert ended.status == 2 and option in ended.err and not list(folder.glob("*.mid"))
 
 
 def test_the_command_line_reaches_own_music(command, folder, midi, tmp_path):

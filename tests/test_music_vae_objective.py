@@ -11,8 +11,10 @@ from test_music_models import TINY, VOICES, rolls
 
 from genjax_art import notes, tokens
 from genjax_art.errors import UsageError
+from genjax_art.latents import Spread, example_keys
 from genjax_art.models import music_vae as model
 from genjax_art.objectives import music_vae
+from genjax_art.objectives.method import Weights
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
 
@@ -86,22 +88,26 @@ def test_negative_options_are_refused(option, value):
 def test_a_continued_piece_keeps_what_was_given(monkeypatch):
     monkeypatch.setattr(music_vae, "CLIMBS", 2)
     method = method_of()
-    params, x = state_of(method).params["vae"], batch_of(0)["x"]
-    made = jax.jit(method.proceed, static_argnums=2)(params, x, 20, jax.random.key(1))
+    weights, x = Weights(state_of(method).params, {}), batch_of(0)["x"]
+    made = jax.jit(method.abilities["proceed"], static_argnums=2)(weights, x, 20, jax.random.key(1))
     assert made.shape == x.shape
     np.testing.assert_array_equal(made[:, :20], x[:, :20])
     assert (made[:, 20:] != x[:, 20:]).any()
     assert set(np.unique(made)) <= {SPEC.low, SPEC.high}
 
 
-def test_levels_are_uniform_and_continuous_in_z():
-    z = jax.random.normal(jax.random.key(1), (2000, 16))
-    levels = np.asarray(music_vae.levels_of(z, 4, 3)).reshape(2000, -1)
-    for column in levels.T:
-        histogram = np.histogram(column, 10, (0, 1))[0] / 2000
-        np.testing.assert_allclose(histogram, 0.1, atol=0.04)  # five standard deviations are 0.034
-    near = np.asarray(music_vae.levels_of(z + 1e-3, 4, 3)).reshape(2000, -1)
-    assert 0 < np.abs(near - levels).max() < 0.01
+def test_what_is_drawn_depends_on_the_key_of_each_piece_and_without_keys_it_is_the_likeliest():
+    method = method_of(temperature=1.0)
+    weights = Weights(state_of(method).params, {})
+    decode = jax.jit(method.decode)
+    z = method.draw(weights, jax.random.key(1), 3, None, Spread())
+    keys = example_keys(jax.random.key(2), 3)
+    drawn, likeliest = decode(weights, z, None, keys), decode(weights, z, None, None)
+    assert (drawn != likeliest).any()
+    np.testing.assert_array_equal(decode(weights, z[::-1], None, keys[::-1]), drawn[::-1])  # each has its own
+    np.testing.assert_array_equal(jax.jit(method_of(temperature=0.0).decode)(weights, z, None, keys), likeliest)
+    same = decode(weights, jnp.repeat(z[:1], 3, 0), None, keys)
+    assert (same[0] != same[1]).any()
 
 
 def test_it_learns_pieces_by_heart():
@@ -115,8 +121,8 @@ def test_it_learns_pieces_by_heart():
         state, metrics = step(state, batch)
     assert metrics["vae/reconstruction"] < 0.05 * first["vae/reconstruction"]
     assert metrics["vae/note_accuracy"] > 0.95 > first["vae/note_accuracy"]
-    params = state.params["vae"]
-    mu, _ = jax.jit(lambda params, x: method.encode(params, x, None))(params, batch["x"])
-    made = jax.jit(method.generate)(params, {}, mu, None)
+    weights = Weights(state.params, {})
+    mu = jax.jit(method.encode)(weights, batch["x"], None, None)
+    made = jax.jit(method.decode)(weights, mu, None, None)
     true = tokens.tokens_from_roll((batch["x"] + 1.0) / 2.0)
     assert float(jnp.mean(tokens.tokens_from_roll((made + 1.0) / 2.0) == true)) > 0.95

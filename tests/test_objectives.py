@@ -11,6 +11,7 @@ from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.objectives import gan, vae
 from genjax_art.objectives.game import Rules
+from genjax_art.objectives.method import Weights
 from genjax_art.spec import ArraySpec
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
@@ -228,4 +229,4 @@ def test_samples_are_means_of_the_likelihood():
     params, extras = method.init(KEY)
     z = jnp.asarray([[0.0, 100.0], [-100.0, 1.0]])
     expected = [[0.5, 1.0], [0.0, 1 / (1 + np.exp(-1))]]
-    np.testing.assert_allclose(method.generate(params["vae"], extras["vae"], z, None), expected, atol=1e-6)
+    np.testing.assert_allclose(method.decode(Weights(params, extras), z, None, None), expected, atol=1e-6)

@@ -15,11 +15,11 @@ from small import gan_experiment, noise_batch, vae_experiment
 
 from genjax_art.build import build_plan
 from genjax_art.config import Component, Optimizer
+from genjax_art.run.training import initial_state
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import CACHE_VARIABLE, compile_step, prepare_process
 from genjax_art.train.step import batches_per_step, make_step
-from genjax_art.training import initial_state
 
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
 

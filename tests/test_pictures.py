@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genjax_art.data.pictures import fit_picture, to_mode
+from genjax_art.pictures import fit_picture, to_mode
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,21 @@
 """Every preset, shrunk: it trains, resumes and draws. And on CPU no preset falls into the slow convolutions."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 from helpers import slow_convolutions
 from small import noise, shrink, smaller, spec_of
 
-from genjax_art import drawing, runs
+from genjax_art import load_run
 from genjax_art.build import build_plan, load_preset, preset_names
+from genjax_art.config import with_run
+from genjax_art.run import layout
+from genjax_art.run.training import compile_plan, run
 from genjax_art.train.logs import read_metrics
 from genjax_art.train.state import state_shapes
 from genjax_art.train.step import batches_per_step, make_step
-from genjax_art.training import compile_plan, run
-
-ENDINGS = {"image": "png", "clip": "gif", "roll": "mid", "points": "png"}
+from genjax_art.verbs import grid
+from genjax_art.verbs.output import Output
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -24,23 +24,24 @@ def test_presets_train_resume_and_draw(name, quick_runs, tmp_path, monkeypatch):
     spec = smaller(spec_of(preset.data))
     plan, source = build_plan(shrink(preset), spec), noise(spec)
     compiled = compile_plan(plan, "jit")  # once for both runs
-    monkeypatch.setattr("genjax_art.training.compile_plan", lambda plan, how: compiled)
-    assert run(dataclasses.replace(plan, steps=1), source, tmp_path, how="jit") == 0
+    monkeypatch.setattr("genjax_art.run.training.compile_plan", lambda plan, how: compiled)
+    assert run(with_run(plan, steps=1), source, tmp_path, how="jit") == 0
     assert run(plan, source, tmp_path, how="jit", resume=True) == 0
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2]
     losses = [value for key, value in rows[1].items() if key.endswith("/loss")]
     assert len(losses) == len(plan.method.players) and np.isfinite(losses).all()
-    assert list((tmp_path / runs.SAMPLES).iterdir())
-    state = drawing.load_state(plan, tmp_path)
-    assert int(state.step) == 2
+    assert list((tmp_path / layout.SAMPLES).iterdir())
+    drawn = load_run(tmp_path)
+    state = drawn.state
+    assert drawn.step == 2
     changed = [player for player in state.ema if not equal(state.ema[player], state.params[player])]
     assert changed == list(plan.ema)  # the average lags behind
-    out = tmp_path / f"drawn.{ENDINGS[spec.kind]}"
-    assert drawing.grid(plan, state, out, n=3, seed=0) == [out]
-    assert out.stat().st_size > 0
-    paths = drawing.grid(plan, state, tmp_path / "drawn.npz", n=3, seed=0)
-    with np.load(paths[0]) as arrays:
+    paths = grid.draw(drawn, Output(tmp_path / "drawn"), n=3)
+    assert [path.suffix for path in paths] == list(drawn.medium.samples)
+    assert all(path.stat().st_size > 0 for path in paths)
+    (path,) = grid.draw(drawn, Output(tmp_path / "drawn.npz", named=True), n=3)
+    with np.load(path) as arrays:
         assert arrays["x"].shape == (3, *spec.shape) and np.isfinite(arrays["x"]).all()
         assert ("label" in arrays) == bool(plan.method.classes)
 
@@ -54,7 +55,7 @@ def test_no_preset_falls_into_slow_convolutions(name):
     """The whole step in the preset's own size, but for the batch, lowered for CPU: nothing is compiled or computed."""
     preset = load_preset(name)
     spec = spec_of(preset.data)
-    plan = build_plan(dataclasses.replace(preset, batch_size=2), spec)
+    plan = build_plan(with_run(preset, batch_size=2), spec)
     players = plan.method.players
     rows = 2 * batches_per_step(players)
     batch = {"x": jax.ShapeDtypeStruct((rows, *spec.shape), np.float32)}

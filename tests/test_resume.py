@@ -13,16 +13,15 @@ import pytest
 from PIL import Image
 from small import gan_experiment, noise, vae_experiment
 
-from genjax_art import runs
 from genjax_art.build import build_plan
-from genjax_art.config import Component, Data, Optimizer
+from genjax_art.config import Component, Data, Optimizer, with_run
 from genjax_art.data.arrays import ArraySource
 from genjax_art.errors import RunError
+from genjax_art.run import layout
+from genjax_art.run.training import run
 from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.logs import read_metrics
-from genjax_art.train.state import state_shapes
-from genjax_art.training import run
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
@@ -45,12 +44,12 @@ VAE = dataclasses.replace(vae_experiment(likelihood="gaussian"), optimizers={"va
 
 
 def plan_of(experiment, **changes):
-    return build_plan(dataclasses.replace(experiment, **changes), GREY)
+    return build_plan(with_run(experiment, **changes), GREY)
 
 
 def restored(plan, folder, step=None):
-    with Checkpoints(folder / runs.CHECKPOINTS) as checkpoints:
-        return checkpoints.restore(state_shapes(plan.method.players, plan.method.init, plan.ema), step)
+    with Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
+        return checkpoints.restore(plan.state_shapes(), step)
 
 
 def assert_bitwise_equal(plan, one, other):
@@ -88,7 +87,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(experiment, tmp_path):
     """Here it ends after 3 of 7 steps, and is then asked for more; the schedule must be that of 7 steps."""
     plan, source = plan_of(experiment, steps=7), noise(GREY, 20)  # an epoch is 2.5 steps
     assert run(plan, source, tmp_path / "whole", how="jit") == 0
-    first = dataclasses.replace(plan, steps=3)
+    first = with_run(plan, steps=3)
     assert run(first, source, tmp_path / "parts", how="jit") == 0
     assert run(plan, source, tmp_path / "parts", how="jit", resume=True) == 0
     assert int(restored(plan, tmp_path / "parts").step) == 7
@@ -103,7 +102,7 @@ def test_a_signal_ends_the_run_after_a_checkpoint(number, status, tmp_path, caps
     plan, source = plan_of(VAE, steps=40, save_every=100, sample_every=0, log_every=5), noise(GREY, 20)
     before = signal.getsignal(signal.SIGINT)
     assert run(plan, Interrupting(source, number, after=6), tmp_path / "parts", how="jit") == status
-    stopped = runs.last_step(tmp_path / "parts")
+    stopped = layout.last_step(tmp_path / "parts")
     assert 0 < stopped < 40
     assert f"stopped at step {stopped} of 40" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is before  # ours are gone again
@@ -115,7 +114,7 @@ def test_a_signal_ends_the_run_after_a_checkpoint(number, status, tmp_path, caps
 def test_a_run_goes_on_in_another_mode(tmp_path):
     plan, source = plan_of(VAE, steps=4), noise(GREY, 20)
     run(plan, source, tmp_path / "whole", how="jit")
-    run(dataclasses.replace(plan, steps=2), source, tmp_path / "parts", how="pmap")
+    run(with_run(plan, steps=2), source, tmp_path / "parts", how="pmap")
     run(plan, source, tmp_path / "parts", how="mesh", resume=True)
     a, b = restored(plan, tmp_path / "whole"), restored(plan, tmp_path / "parts")
     for x, y in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
@@ -130,7 +129,7 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     assert {"samples/step_0000002.png", "samples/step_0000004.png"} <= names
     assert any(name.startswith("tensorboard/events") for name in names)
     assert not [name for name in names if name.endswith(".part")]
-    assert runs.last_step(tmp_path / "run") == 4
+    assert layout.last_step(tmp_path / "run") == 4
     last = capsys.readouterr().out.splitlines()[-1]
     assert "trained at step 4 of 4" in last and f"python sample.py {tmp_path / 'run'}" in last
     assert {"vae/loss", "vae/grad_norm", "vae/elbo", "vae/reconstruction", "vae/kl"} <= set(losses(tmp_path / "run")[0])
@@ -158,12 +157,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         return np.arange(n * batch_size, (n + 1) * batch_size) % length
 
     monkeypatch.setattr("genjax_art.data.batches.batch_indices", in_order)
-    monkeypatch.setattr("genjax_art.training._scorer", lambda *_: lambda state: 0.0)
+    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
     plan, folder = plan_of(VAE, steps=8, save_every=2, sample_every=0), tmp_path / "run"
     with pytest.raises(RunError, match="is nan at step 6; the last checkpoint before it is kept") as error:
         run(plan, broken_from(40), folder, how="jit")  # steps 1 to 5 see rows 0 to 39
     assert "\n" not in str(error.value)
-    assert runs.last_step(folder) == 4
+    assert layout.last_step(folder) == 4
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(restored(plan, folder)))
     assert run(plan, noise(GREY, 64), folder, how="jit", resume=True) == 0  # mended data: it goes on
 
@@ -178,7 +177,7 @@ def test_a_damaged_checkpoint_leaves_the_folder_as_it_is(tmp_path):
     folder = tmp_path / "run"
     plan = plan_of(VAE, steps=1, sample_every=0)
     run(plan, noise(GREY, 20), folder, how="jit")
-    for path in (folder / runs.CHECKPOINTS / "1" / "default").rglob("*"):
+    for path in (folder / layout.CHECKPOINTS / "1" / "default").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:10])
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -188,7 +187,7 @@ def test_a_damaged_checkpoint_leaves_the_folder_as_it_is(tmp_path):
 
 
 PRESET = """
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="mine",
@@ -196,10 +195,7 @@ EXPERIMENT = Experiment(
     objective=Component("gan", {{"loss": "minimax"}}),
     optimizers={{"discriminator": Optimizer(1e-3), "generator": Optimizer(1e-3)}},
     data=Data("image_folder", folder={folder!r}, size=(8, 8), channels=1),
-    batch_size=8,
-    log_every=1,
-    sample_every=0,
-    save_every=1_000_000,
+    run=RunOptions(batch_size=8, log_every=1, sample_every=0, save_every=1_000_000),
 )
 """
 
@@ -244,8 +240,8 @@ def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
         assert ended == status, err
         assert "Traceback" not in err
         assert f"python train.py --resume --run-dir {folder}" in out
-        saved.append(runs.last_step(folder))
-        assert sorted(path.name for path in (folder / runs.CHECKPOINTS).iterdir() if path.is_dir()) == sorted(
+        saved.append(layout.last_step(folder))
+        assert sorted(path.name for path in (folder / layout.CHECKPOINTS).iterdir() if path.is_dir()) == sorted(
             map(str, saved)
         )
     assert 0 < saved[0] < saved[1]

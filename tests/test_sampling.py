@@ -9,23 +9,23 @@ import pytest
 from PIL import Image, ImageSequence
 from small import gan_experiment, noise
 
-from genjax_art import drawing, sampling
+from genjax_art import load_run, sampling
 from genjax_art.build import build_plan
-from genjax_art.config import Component
+from genjax_art.config import Component, with_run
 from genjax_art.errors import RunError, UsageError
+from genjax_art.keys import fold
+from genjax_art.latents import Spread, closed_walk
 from genjax_art.media.image import read_png_metadata
-from genjax_art.objectives.method import Method, draw_labels, draw_latents
+from genjax_art.objectives.method import Method, Weights, draw_labels, standard_normal
+from genjax_art.run.training import run
 from genjax_art.spec import ArraySpec
-from genjax_art.training import run
+from genjax_art.verbs import grid, walk
+from genjax_art.verbs.output import Output
 
 GREY = ArraySpec((8, 6, 1), classes=("round", "square", "other"))
 EXPERIMENT = dataclasses.replace(
-    gan_experiment(),
+    with_run(gan_experiment(), steps=3, save_every=1, sample_every=0, keep_latest=1),
     model=Component("mlp", {"width": 8, "latents": 4, "conditional": True}),
-    steps=3,
-    save_every=1,
-    sample_every=0,
-    keep_latest=1,
 )
 
 
@@ -35,24 +35,19 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sampling") / "run"
     scores = iter([3.0, 1.0, 2.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genjax_art.training._scorer", lambda *_: lambda state: next(scores))
+        patch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: next(scores))
         patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
         assert run(build_plan(EXPERIMENT, GREY), noise(GREY, 20), folder, how="jit") == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def plan():
-    return build_plan(EXPERIMENT, GREY)
+def trained(folder):
+    return load_run(folder)
 
 
-@pytest.fixture(scope="module")
-def state(plan, folder):
-    return drawing.load_state(plan, folder)
-
-
-def drawn(plan, state, **options):
-    return sampling.sample(plan.method, state, **{"n": 6, "seed": 0, **options})
+def drawn(trained, *, truncation=None, temperature=1.0, **options):
+    return trained.sample(**{"n": 6, "seed": 0, **options}, spread=Spread(temperature, truncation))
 
 
 def test_the_same_command_gives_the_same_bytes(command, folder, tmp_path):
@@ -66,16 +61,16 @@ def test_the_same_command_gives_the_same_bytes(command, folder, tmp_path):
     assert (tmp_path / "other.png").read_bytes() != (tmp_path / "a" / "x.png").read_bytes()
 
 
-def test_every_png_tells_where_it_comes_from(command, folder, plan, state, tmp_path):
+def test_every_png_tells_where_it_comes_from(command, folder, trained, tmp_path):
     assert command("sample", folder, "--n", 3, "--seed", 7, "--out", tmp_path / "grid.png").status == 0
     found = read_png_metadata(tmp_path / "grid.png")
-    digest = sampling.parameter_hash(state.ema["generator"])
+    digest = sampling.parameter_hash({**trained.state.params, **trained.state.ema})
     expected = {"preset": "tiny-gan", "step": "3", "seed": "7", "parameters": "ema", "parameter_hash": digest}
     assert expected.items() <= found.items()
     assert command("sample", folder, "--n", 3, "--raw", "--out", tmp_path / "singles").status == 0
     singles = [read_png_metadata(path) for path in sorted((tmp_path / "singles").iterdir())]
     assert [single["index"] for single in singles] == ["0", "1", "2"]
-    assert {single["parameter_hash"] for single in singles} == {sampling.parameter_hash(state.params["generator"])}
+    assert {single["parameter_hash"] for single in singles} == {sampling.parameter_hash(trained.state.params)}
     assert {single["parameters"] for single in singles} == {"raw"}
 
 
@@ -85,24 +80,24 @@ def test_the_default_is_a_grid_in_the_run_folder(command, folder):
     (folder / "grid.png").unlink()
 
 
-def test_arrays_are_the_samples(command, folder, plan, state, tmp_path):
+def test_arrays_are_the_samples(command, folder, trained, tmp_path):
     command("sample", folder, "--n", 5, "--out", tmp_path / "x.npz")
     with np.load(tmp_path / "x.npz") as arrays:
-        np.testing.assert_array_equal(arrays["x"], drawn(plan, state, n=5))
+        np.testing.assert_array_equal(arrays["x"], drawn(trained, n=5))
         assert arrays["x"].dtype == np.float32 and arrays["x"].shape == (5, *GREY.shape)
         assert (arrays["low"], arrays["high"], str(arrays["step"])) == (-1, 1, "3")
-        labels = sampling.labels_for(plan.method, 5, 0)
+        labels = trained.labels(5)
         np.testing.assert_array_equal(arrays["label"], labels)
-        assert arrays["classes"].tolist() == list(plan.method.classes)
+        assert arrays["classes"].tolist() == list(trained.method.classes)
 
 
-def test_a_folder_gets_single_pictures_of_the_original_size(command, folder, plan, state, tmp_path):
+def test_a_folder_gets_single_pictures_of_the_original_size(command, folder, trained, tmp_path):
     ended = command("sample", folder, "--n", 6, "--out", tmp_path / "singles")
     assert ended.out.splitlines()[-1] == "... 6 files"
     files = sorted((tmp_path / "singles").iterdir())
     assert [path.name for path in files] == [f"{i:05d}.png" for i in range(6)]
     pixels = np.asarray(Image.open(files[2])).astype(np.float32) / 127.5 - 1
-    np.testing.assert_allclose(pixels, drawn(plan, state)[2, ..., 0], atol=1 / 127)
+    np.testing.assert_allclose(pixels, drawn(trained)[2, ..., 0], atol=1 / 127)
 
 
 def test_a_walk_is_a_film_that_loops(command, folder, tmp_path):
@@ -116,57 +111,56 @@ def test_a_walk_is_a_film_that_loops(command, folder, tmp_path):
     assert (tmp_path / "walk.mp4").read_bytes()[4:8] == b"ftyp"
 
 
-def test_a_walk_passes_the_samples_and_keeps_to_its_class(plan, state, monkeypatch, tmp_path):
-    seen = {}
-
-    def generate(method, params, extras, z, labels):
-        seen.update(z=np.asarray(z), labels=labels)
-        return np.zeros((len(z), *GREY.shape), np.float32)
-
-    monkeypatch.setattr("genjax_art.sampling.generate", generate)
-    drawing.walk(plan, state, tmp_path / "walk.gif", n=3, seed=5, label="square", truncation=0.5)
-    walk, labels = seen["z"], seen["labels"]
-    drawing.grid(plan, state, tmp_path / "grid.png", n=3, seed=5, truncation=0.5)
-    np.testing.assert_allclose(walk[:: drawing.FRAMES], seen["z"], atol=1e-6)
-    assert len(walk) == 3 * drawing.FRAMES and set(labels) == {1}
+def test_a_walk_passes_the_samples_and_keeps_to_its_class(trained, tmp_path):
+    options = {"n": 3, "seed": 5, "label": "square", "truncation": 0.5}
+    (walked,) = walk.draw(trained, Output(tmp_path / "walk.npz", named=True), **options)
+    (samples,) = grid.draw(trained, Output(tmp_path / "grid.npz", named=True), **options)
+    with np.load(walked) as film, np.load(samples) as stills:
+        assert len(film["x"]) == 3 * trained.medium.frames and set(film["label"]) == {1}
+        np.testing.assert_allclose(film["x"][:: trained.medium.frames], stills["x"], atol=1e-5)
 
 
-def test_raw_parameters_and_their_average_differ(plan, state):
-    raw, ema = drawn(plan, state, which="raw"), drawn(plan, state, which="ema")
+def test_raw_parameters_and_their_average_differ(trained):
+    raw, ema = (drawn(dataclasses.replace(trained, which=which)) for which in ("raw", "ema"))
     assert np.abs(raw - ema).max() > 1e-4
-    np.testing.assert_array_equal(drawn(plan, state), ema)  # the default, where there is one
-    without = state.replace(ema={})
-    np.testing.assert_array_equal(drawn(plan, without), raw)
-    with pytest.raises(RunError, match="keeps no moving average of generator; leave --ema out"):
-        drawn(plan, without, which="ema")
+    np.testing.assert_array_equal(drawn(trained), ema)  # the default, where there is one
+    without = dataclasses.replace(trained, state=trained.state.replace(ema={}))
+    np.testing.assert_array_equal(drawn(without), raw)
+    with pytest.raises(RunError, match="keeps no moving average; leave --ema out"):
+        drawn(dataclasses.replace(without, which="ema"))
 
 
-def test_truncated_latents_lie_within(plan):
+def test_truncated_latents_lie_within():
     key = jax.random.key(0)
-    z = draw_latents(key, 500, 4, truncation=0.5)
+    z = Spread(truncation=0.5).normal(key, (500, 4))
     assert 0.45 < np.abs(z).max() <= 0.5
     # the variance of a standard normal conditioned on [-t, t]: 1 - 2 t phi(t) / (2 Phi(t) - 1)
     assert np.var(z) == pytest.approx(0.0811, rel=0.1)
-    assert np.abs(draw_latents(key, 500, 4)).max() > 2.5
-    for truncation in (0.0, -1.0):
+    assert np.abs(Spread().normal(key, (500, 4))).max() > 2.5
+    np.testing.assert_allclose(Spread(0.5).normal(key, (5, 4)), 0.5 * Spread().normal(key, (5, 4)))
+    for truncation in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="--truncation must be positive"):
-            draw_latents(key, 5, 4, truncation)
+            Spread(truncation=truncation)
+    for temperature in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="--temperature must be at least 0"):
+            Spread(temperature)
 
 
-def test_truncation_reaches_the_samples(plan, state):
-    spread = [drawn(plan, state, n=64, label="round", truncation=t).std(0).mean() for t in (0.1, 1.0, None)]
+def test_truncation_and_temperature_reach_the_samples(trained):
+    spread = [drawn(trained, n=64, label="round", truncation=t).std(0).mean() for t in (0.1, 1.0, None)]
     assert spread[0] < 0.5 * spread[1] < spread[2]
+    cold = drawn(trained, n=8, label="round", temperature=0.0)
+    np.testing.assert_allclose(cold, np.broadcast_to(cold[:1], cold.shape), atol=1e-6)
 
 
-def test_a_label_asks_for_its_class(plan, state):
-    squares, others = drawn(plan, state, label="square"), drawn(plan, state, label="other")
+def test_a_label_asks_for_its_class(trained):
+    squares, others = drawn(trained, label="square"), drawn(trained, label="other")
     assert np.abs(squares - others).max() > 1e-3  # the same latents
-    z = draw_latents(sampling.fold(jax.random.key(0), "latents"), 6, 4)
-    params, extras, _ = sampling.parameters(plan.method, state)
-    expected = plan.method.generate(params, extras, z, jnp.full((6,), 1, jnp.int32))
+    z = trained.draw(fold(jax.random.key(0), "latents"), 6)
+    expected = trained.method.decode(trained.weights, jnp.asarray(z), jnp.full((6,), 1, jnp.int32), None)
     np.testing.assert_allclose(squares, expected, atol=1e-6)
     with pytest.raises(UsageError, match="unknown label 'blue'; known: other, round, square"):
-        drawn(plan, state, label="blue")
+        drawn(trained, label="blue")
 
 
 def test_without_a_label_all_classes_have_their_turn():
@@ -176,21 +170,21 @@ def test_without_a_label_all_classes_have_their_turn():
     assert not np.array_equal(draw_labels(jax.random.key(0), 9, 3), np.arange(9) % 3)
 
 
-def test_pieces_change_nothing(plan, state, monkeypatch):
-    whole = drawn(plan, state, n=11)
+def test_pieces_change_nothing(trained, monkeypatch):
+    whole = drawn(trained, n=11)
     monkeypatch.setattr("genjax_art.sampling.CHUNK", 4)  # two pieces and a filled-up one
-    np.testing.assert_allclose(drawn(plan, state, n=11), whole, atol=1e-6)
+    np.testing.assert_allclose(drawn(trained, n=11), whole, atol=1e-6)
 
 
-def test_more_samples_begin_with_the_same_ones(plan, state):
+def test_more_samples_begin_with_the_same_ones(trained):
     """Of one class: without a label the classes are dealt anew for every n."""
-    few, many = drawn(plan, state, n=3, label="round"), drawn(plan, state, n=300, label="round")
+    few, many = drawn(trained, n=3, label="round"), drawn(trained, n=300, label="round")
     np.testing.assert_allclose(few, many[:3], atol=1e-6)
 
 
 @pytest.mark.parametrize(("checkpoint", "step"), [("latest", 3), ("best", 2), ("2", 2), ("3", 3)])
-def test_checkpoints_by_word_and_number(plan, folder, checkpoint, step):
-    assert int(drawing.load_state(plan, folder, checkpoint).step) == step
+def test_checkpoints_by_word_and_number(folder, checkpoint, step):
+    assert load_run(folder, checkpoint).step == step
 
 
 def test_checkpoint_of_the_command_line(command, folder, tmp_path):
@@ -208,8 +202,35 @@ def test_the_hash_sees_names_shapes_types_and_values():
     assert all(len(h) == 12 and int(h, 16) >= 0 for h in hashes)
 
 
-def test_an_unconditional_run_has_no_labels(state):
-    method = Method((), lambda key: ({}, {}), lambda params, extras, z, label: z, "generator", 4)
+def test_an_unconditional_run_has_no_labels():
+    method = Method((), lambda key: ({}, {}), standard_normal(4), lambda weights, z, label, keys: z)
     assert sampling.labels_for(method, 3, 0) is None
     with pytest.raises(RunError, match="'cat' asked of a run that is not conditional"):
         sampling.labels_for(method, 3, 0, "cat")
+
+
+def toy(decode):
+    """A method with two levels of latents, the second given the first, as no model of ours has them."""
+
+    def draw(weights, key, n, label, spread):
+        top = spread.normal(fold(key, "top"), (n, 2))
+        return {"top": top, "below": top[:, :, None] + spread.normal(fold(key, "below"), (n, 2, 3))}
+
+    return Method((), lambda key: ({}, {}), draw, decode)
+
+
+def test_latents_may_be_a_tree_and_decoders_may_draw(monkeypatch):
+    def decode(weights, z, label, keys):
+        noise = 0.0 if keys is None else jax.vmap(lambda key: jax.random.normal(key, (2, 3)))(keys)
+        return z["below"] * z["top"][:, :, None] + noise
+
+    method, weights = toy(decode), Weights({}, {})
+    x = sampling.sample(method, weights, n=9, seed=0)
+    z = sampling.draw(method, weights, fold(jax.random.key(0), "latents"), 9)
+    likeliest = sampling.decode(method, weights, z)
+    assert x.shape == (9, 2, 3) and np.abs(x - likeliest).min() > 0
+    monkeypatch.setattr("genjax_art.sampling.CHUNK", 4)
+    np.testing.assert_allclose(sampling.sample(method, weights, n=9, seed=0), x, atol=1e-6)
+    np.testing.assert_allclose(sampling.sample(method, weights, n=300, seed=0)[:9], x, atol=1e-6)
+    way = closed_walk(z, 18)
+    np.testing.assert_allclose(sampling.decode(method, weights, way)[::2], likeliest, atol=1e-5)

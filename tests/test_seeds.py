@@ -1,23 +1,19 @@
 """Several seeds in one step are the single runs of those seeds; their metrics are mean and standard deviation."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
-from genjax_art import drawing
 from genjax_art.build import build_plan
 from genjax_art.cli import parse_sample
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions, with_run
 from genjax_art.data.arrays import synthetic_source
 from genjax_art.errors import RunError
+from genjax_art.run.load import load_state
+from genjax_art.run.training import initial_state, run
 from genjax_art.spec import ArraySpec
-from genjax_art.train import seeds
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.logs import read_metrics
-from genjax_art.train.state import state_shapes
-from genjax_art.training import initial_state, run
 
 POINTS = ArraySpec((2,), -1.0, 1.0, "points")
 K, STEPS, FIRST = 2, 4, 5
@@ -30,26 +26,17 @@ def experiment(**changes):
         objective=Component("gan", {"discriminator_repeats": 2}),
         optimizers={"discriminator": Optimizer(1e-2), "generator": Optimizer(1e-2)},
         data=Data("ring8"),
-        batch_size=6,
-        steps=STEPS,
-        seed=FIRST,
         ema_half_life={"generator": 20.0},
-        log_every=1,
-        sample_every=STEPS,
-        save_every=STEPS,
+        run=RunOptions(batch_size=6, steps=STEPS, seed=FIRST, log_every=1, sample_every=STEPS, save_every=STEPS),
     )
-    return dataclasses.replace(tiny, **changes)
+    return with_run(tiny, **changes)
 
 
 def trained(folder, **changes):
     plan = build_plan(experiment(**changes), POINTS)
     assert run(plan, synthetic_source(POINTS, 50, seed=1), folder, how="jit") == 0
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        return plan, checkpoints.restore(shapes(plan)), read_metrics(folder / "metrics.jsonl")
-
-
-def shapes(plan):
-    return seeds.shapes_of(state_shapes(plan.method.players, plan.method.init, plan.ema), plan.seeds)
+        return plan, checkpoints.restore(plan.state_shapes()), read_metrics(folder / "metrics.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +51,9 @@ def alone(tmp_path_factory):
 
 
 def test_each_member_is_the_run_of_its_seed(together, alone):
-    _, _, state, _ = together
+    _, plan, state, _ = together
     for i, (_, single, _) in enumerate(alone):
-        one = seeds.member(state, i)
+        one = plan.seeds.member(state, i)
         assert int(one.step) == STEPS
         assert int(one.seed) == FIRST + i
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(single), strict=True):
@@ -84,18 +71,20 @@ def test_metrics_are_mean_and_standard_deviation_of_the_members(together, alone)
 def test_a_member_is_drawn_from_the_checkpoint(together, alone):
     folder, plan, _, _ = together
     for i, (_, single, _) in enumerate(alone):
-        one = drawing.load_state(plan, folder, member=i)
+        one = load_state(plan, folder, member=i)
         np.testing.assert_allclose(
             one.ema["generator"]["Dense_0"]["kernel"], single.ema["generator"]["Dense_0"]["kernel"], atol=2e-5
         )
     with pytest.raises(RunError, match=r"no member 2.*--seeds 2"):
-        drawing.load_state(plan, folder, member=K)
-    assert parse_sample([str(folder), "--member", "1"]).member == 1
+        load_state(plan, folder, member=K)
+    assert parse_sample([str(folder), "--member", "1"]).drawing.member == 1
 
 
 def test_shapes_for_restoring_are_those_of_the_state(together):
     _, plan, _, _ = together
-    same = jax.tree.map(lambda a, b: a.shape == b.shape and a.dtype == b.dtype, shapes(plan), initial_state(plan))
+    same = jax.tree.map(
+        lambda a, b: a.shape == b.shape and a.dtype == b.dtype, plan.state_shapes(), initial_state(plan)
+    )
     assert all(jax.tree.leaves(same))
 
 

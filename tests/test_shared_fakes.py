@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import pytest
 
 from genjax_art.build import build_plan
-from genjax_art.config import Component, Experiment, Optimizer
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
+from genjax_art.run.training import initial_state
 from genjax_art.spec import ArraySpec
 from genjax_art.train.step import make_step
-from genjax_art.training import initial_state
 
 SPEC = ArraySpec((8, 8, 1), classes=("a", "b"))
 PHASES = 4  # plain convolutions that make one transposed convolution of stride 2
@@ -25,7 +25,7 @@ def passes(generator_norm: str, shared: bool) -> float:
         ),
         objective=Component("gan", {"shared_latents": shared}),
         optimizers={name: Optimizer(1e-3) for name in ("discriminator", "generator")},
-        batch_size=4,
+        run=RunOptions(batch_size=4),
     )
     plan = build_plan(experiment, SPEC)
     batch = {"x": jnp.zeros((4, *SPEC.shape)), "label": jnp.zeros(4, jnp.int32)}

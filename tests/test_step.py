@@ -11,12 +11,12 @@ from small import gan_experiment, noise_batch, vae_experiment
 
 from genjax_art.build import build_plan
 from genjax_art.keys import fold
+from genjax_art.run.training import initial_state
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.player import Player
 from genjax_art.train.state import create_state
 from genjax_art.train.step import batches_per_step, make_step
-from genjax_art.training import initial_state
 
 GREY = ArraySpec((12, 10, 1), classes=("a", "b"))
 

@@ -28,8 +28,9 @@ from jaxtyping import Array, Bool, Float, Int
 from genjax_art.data.jsb import KEYS, quarter_rolls
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import Batch, Params
-from genjax_art.train.compile import compile_step, prepare_process
+from genjax_art.train.compile import compile_step
 from genjax_art.train.player import Player
+from genjax_art.train.process import prepare_process
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
 

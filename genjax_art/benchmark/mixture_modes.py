@@ -5,7 +5,6 @@ deviations of its nearest mode, a mode is covered if it has such a sample. Each 
 with the moving average.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +14,11 @@ from jaxtyping import Float
 
 from genjax_art import sampling
 from genjax_art.build import build_plan, build_source, load_preset
+from genjax_art.config import with_run
 from genjax_art.data.mixtures import MIXTURES
 from genjax_art.metrics.modes import CEILING_2D, Coverage, mode_coverage
-from genjax_art.train import seeds
+from genjax_art.run.training import compile_plan, initial_state, stream_of
 from genjax_art.train.loop import train
-from genjax_art.training import compile_plan, initial_state, stream_of
 
 SAMPLES = 2500
 ROWS = ("ring8", "grid25")
@@ -45,18 +44,18 @@ def coverages(name: str, k: int, steps: int | None = None) -> list[Coverage]:
 
 def samples(name: str, k: int, steps: int | None = None) -> list[Float[np.ndarray, "n d"]]:
     """Trains the preset `name` with seeds 0 ... k-1 and draws as many samples of each as the protocol wants."""
-    experiment = dataclasses.replace(load_preset(name), seeds=k)
+    experiment = with_run(load_preset(name), seeds=k)
     if steps is not None:
-        experiment = dataclasses.replace(experiment, steps=steps)
+        experiment = with_run(experiment, steps=steps)
     source = build_source(experiment)
     plan = build_plan(experiment, source.spec)
     compiled = compile_plan(plan, "jit")
     stream = stream_of(plan, source, 0)
-    state = train(compiled, compiled.put_state(initial_state(plan)), stream, steps=plan.steps)
+    state = train(compiled, compiled.put_state(initial_state(plan)), stream, steps=plan.run.steps)
     stream.close()
     state = jax.device_get(state)
-    members = [state] if k == 1 else [seeds.member(state, i) for i in range(k)]
-    return [sampling.sample(plan.method, one, n=SAMPLES, seed=int(one.seed)) for one in members]
+    members = [(sampling.weights_of(one)[0], int(one.seed)) for one in plan.seeds.members(state)]
+    return [sampling.sample(plan.method, weights, n=SAMPLES, seed=seed) for weights, seed in members]
 
 
 def summary(name: str, found: Sequence[Coverage]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import tyro
 
 from genjax_art.benchmark import mixture_1200, mixture_modes, stacked_mnist
 from genjax_art.errors import UsageError, unknown
-from genjax_art.train.compile import prepare_process
+from genjax_art.train.process import prepare_process
 
 KINDS = {name: kind for kind in (mixture_modes, mixture_1200, stacked_mnist) for name in kind.ROWS}
 

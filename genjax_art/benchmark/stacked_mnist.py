@@ -25,20 +25,20 @@ from typing import Any
 import numpy as np
 import tyro
 
-from genjax_art import cli, drawing, sampling
+from genjax_art import sampling
 from genjax_art.benchmark.digit_classifier import DIGITS, Judge, fit_judge
 from genjax_art.build import build_plan, build_source, load_preset
-from genjax_art.config import Component, Data, Experiment
+from genjax_art.config import Component, Data, Experiment, with_run
 from genjax_art.data.batches import to_range
 from genjax_art.data.stacked_mnist import NAME, StackedSource
 from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import Coverage, class_coverage, noise_floor
-from genjax_art.objectives.method import Method
-from genjax_art.runs import read_config
-from genjax_art.train.compile import prepare_process
+from genjax_art.objectives.method import Method, Weights
+from genjax_art.run.load import load_run
+from genjax_art.run.training import compile_plan, initial_state, stream_of
 from genjax_art.train.loop import Hook, train
+from genjax_art.train.process import prepare_process
 from genjax_art.train.state import TrainState
-from genjax_art.training import compile_plan, initial_state, stream_of
 
 SAMPLES = 26_000
 PIECE = 2_600  # of them at a time in memory
@@ -110,10 +110,10 @@ def found_in(x: np.ndarray, judge: Judge) -> np.ndarray:
     return judge.classes(np.clip(channels, -1.0, 1.0)).reshape(len(x), -1)
 
 
-def count(method: Method, state: TrainState, judge: Judge, seed: int) -> Coverage:
+def count_modes(method: Method, weights: Weights, judge: Judge, seed: int) -> Coverage:
     """The modes of `SAMPLES` pictures, drawn with the moving average."""
     sizes = [min(PIECE, SAMPLES - start) for start in range(0, SAMPLES, PIECE)]
-    drawn = (sampling.sample(method, state, n=n, seed=len(sizes) * seed + i) for i, n in enumerate(sizes))
+    drawn = (sampling.sample(method, weights, n=n, seed=len(sizes) * seed + i) for i, n in enumerate(sizes))
     return class_coverage(np.concatenate([found_in(x, judge) for x in drawn]), DIGITS)
 
 
@@ -129,7 +129,7 @@ def experiment_of(name: str, steps: int | None) -> Experiment:
     for option, value in ROWS[name].items():
         options[option] = {**options[option], **value} if isinstance(value, Mapping) else value
     objective = Component(preset.objective.name, options)
-    return dataclasses.replace(preset, objective=objective, steps=steps or preset.steps)
+    return with_run(dataclasses.replace(preset, objective=objective), steps=steps or preset.run.steps)
 
 
 def measure(name: str, k: int, steps: int | None = None) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def measure(name: str, k: int, steps: int | None = None) -> dict[str, Any]:
         print(f"{name}, {words}", file=sys.stderr, flush=True)
 
     say(f"classifier: {ground.judge.accuracy:.2%} of {ground.judge.held_out} held-out digits")
-    runs = [run(dataclasses.replace(experiment, seed=seed), ground, say) for seed in range(k)]
+    runs = [run(with_run(experiment, seed=seed), ground, say) for seed in range(k)]
     return summary(name, experiment, runs) | ground.row()
 
 
@@ -149,23 +149,26 @@ def run(experiment: Experiment, ground: Ground, say: Callable[[str], None]) -> d
     """One training; what it scores at its end, and before, and why it failed if it did."""
     plan = build_plan(experiment, ground.source.spec)
     compiled, began = compile_plan(plan, "jit"), time.monotonic()
+    seed, steps = plan.run.seed, plan.run.steps
     history: list[dict[str, Any]] = []
 
     def look(step: int, state: TrainState) -> None:
-        history.append({"step": step, **score(count(plan.method, state, ground.judge, plan.seed))})
-        say(f"seed {plan.seed}, step {step} of {plan.steps}: {words_of(history[-1])}")
+        history.append(
+            {"step": step, **score(count_modes(plan.method, sampling.weights_of(state)[0], ground.judge, seed))}
+        )
+        say(f"seed {seed}, step {step} of {steps}: {words_of(history[-1])}")
 
-    stream, hook = stream_of(plan, ground.source, 0), Hook(-(-plan.steps // LOOKS), look)
+    stream, hook = stream_of(plan, ground.source, 0), Hook(-(-steps // LOOKS), look)
     failed = ""
     try:
-        train(compiled, compiled.put_state(initial_state(plan)), stream, steps=plan.steps, hooks=[hook])
+        train(compiled, compiled.put_state(initial_state(plan)), stream, steps=steps, hooks=[hook])
     except RunError as error:  # a loss is not finite: that is a result, too
         failed = str(error)
-        say(f"seed {plan.seed}: {failed}")
+        say(f"seed {seed}: {failed}")
     stream.close()
     last = {"modes": 0, "reverse_kl": None} if failed else {k: history[-1][k] for k in ("modes", "reverse_kl")}
     seconds = time.monotonic() - began
-    return {"seed": plan.seed, **last, "failed": failed, "seconds": seconds, "history": history}
+    return {"seed": seed, **last, "failed": failed, "seconds": seconds, "history": history}
 
 
 def summary(name: str, experiment: Experiment, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -180,8 +183,8 @@ def summary(name: str, experiment: Experiment, runs: Sequence[Mapping[str, Any]]
         "reverse_kl": float(np.mean(kl)) if kl else None,
         "reverse_kl_sd": float(np.std(kl, ddof=1)) if len(kl) > 1 else 0.0,
         "failed_runs": sum(bool(one["failed"]) for one in runs),
-        "steps": experiment.steps,
-        "pictures_seen": experiment.steps * experiment.batch_size,
+        "steps": experiment.run.steps,
+        "pictures_seen": experiment.run.steps * experiment.run.batch_size,
         "by_seed": list(runs),
     }
 
@@ -233,12 +236,10 @@ def main(arguments: Sequence[str]) -> None:
     prepare_process()
     table: list[dict[str, Any]] = []
     for folder in command.runs:
-        config, spec = read_config(folder)
-        experiment = cli.read_experiment(config, folder)
-        ground, plan = ground_of(experiment.data), build_plan(experiment, spec)
-        state = drawing.load_state(plan, folder)
-        row = {"run": str(folder), "step": int(state.step), **ground.row()}
-        row |= score(count(plan.method, state, ground.judge, plan.seed))
+        run = load_run(folder)
+        ground = ground_of(run.experiment.data)
+        row = {"run": str(folder), "step": run.step, **ground.row()}
+        row |= score(count_modes(run.method, run.weights, ground.judge, run.experiment.run.seed))
         table.append(row)
         print(f"{folder} step {row['step']}: {words_of(row)}", *ground_lines(row), sep="\n", flush=True)
         if command.json:

@@ -23,10 +23,11 @@ from genjax_art.benchmark.peers.turns import turn
 from genjax_art.build import build_plan, complete, load_preset
 from genjax_art.config import Experiment
 from genjax_art.errors import RunError, unknown
+from genjax_art.run.training import initial_state
 from genjax_art.spec import ArraySpec
-from genjax_art.train.compile import compile_step, compiler_options, prepare_process
+from genjax_art.train.compile import compile_step, compiler_options
+from genjax_art.train.process import prepare_process
 from genjax_art.train.step import make_step
-from genjax_art.training import initial_state
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
 
@@ -84,7 +85,7 @@ class Ours:
         step = make_step(plan.method.players, ema=plan.ema)
         self._compiled = compile_step(step, "jit", onednn=onednn)
         self._state = self._compiled.put_state(initial_state(plan))
-        self._x = np.random.default_rng(0).uniform(-1, 1, (plan.batch_size, *shape)).astype(np.float32)
+        self._x = np.random.default_rng(0).uniform(-1, 1, (plan.run.batch_size, *shape)).astype(np.float32)
         began = time.perf_counter()
         costs: Any = jax.jit(step).lower(self._state, {"x": self._x}).cost_analysis()
         self.flops = float(costs["flops"])
@@ -112,7 +113,7 @@ class Peer:
             "model_options": experiment.model.options,
             "objective_options": experiment.objective.options,
             "optimizers": optimizers,
-            "batch_size": experiment.batch_size,
+            "batch_size": experiment.run.batch_size,
             "shape": shape,
             "modes": modes,
         }

@@ -92,7 +92,7 @@ def _stem(request: Request) -> Path:
     if request.folder is not None:
         asked += [str(request.folder), fingerprint(request.folder, visible_files(request.folder))]
     digest = hashlib.sha256(json.dumps(asked).encode())
-    for code in (ROOM / f"{request.name}.py", ROOM / "records.py", ROOM / "pictures.py"):
+    for code in (ROOM / f"{request.name}.py", ROOM / "records.py", ROOM.parent / "pictures.py"):
         if code.is_file():
             digest.update(code.read_bytes())
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in request.name)

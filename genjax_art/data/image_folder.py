@@ -27,8 +27,8 @@ from PIL import Image, ImageOps
 from genjax_art.data.arrays import DataError
 from genjax_art.data.builder import FolderConfig, ShippedBuilder, png
 from genjax_art.data.folders import fingerprint, visible_files
-from genjax_art.data.pictures import fit_picture
 from genjax_art.data.request import Request
+from genjax_art.pictures import fit_picture
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 SPLITS = ("train", "test", "validation", "val")

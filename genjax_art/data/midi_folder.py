@@ -22,10 +22,10 @@ from genjax_art.data.builder import FolderConfig, ShippedBuilder
 from genjax_art.data.folders import fingerprint, visible_files
 from genjax_art.data.request import Request
 from genjax_art.data.rolls import VOICES, one_line, roll_example, roll_features, whole_windows
-from genjax_art.data.voices import assign_voices
 from genjax_art.midi import import_mido, read_midi
 from genjax_art.notes import STEPS_PER_BAR, MusicError, Notes, window
 from genjax_art.spec import Kind
+from genjax_art.voices import assign_voices
 
 ENDINGS = (".mid", ".midi")
 HELD_OUT = 10  # one in so many files

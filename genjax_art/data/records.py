@@ -18,9 +18,9 @@ from jaxtyping import Int
 from genjax_art.data.arrays import ArraySource, DataError
 from genjax_art.data.builder import ShippedBuilder, check_folder, find_builder, shipped_names
 from genjax_art.data.mixtures import MIXTURES
-from genjax_art.data.pictures import decode_picture
 from genjax_art.data.request import Request
 from genjax_art.data.stacked_mnist import NAME as STACKED_MNIST
+from genjax_art.pictures import decode_picture
 from genjax_art.spec import ArraySpec
 
 READABLE = ("array_record", "parquet")  # the formats with random access

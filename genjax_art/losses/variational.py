@@ -25,20 +25,38 @@ MAX_LOGVAR = 50.0
 MAX_LOG_SCALE = 20.0
 
 
-def kl_per_dimension(mu: Float[Array, "b *latent"], logvar: Float[Array, "b *latent"]) -> Float[Array, "b *latent"]:
-    """KL(N(mu, e^logvar) || N(0, 1)) of every latent number, nats.
+class Gaussian(NamedTuple):
+    """N(mu, diag e^logvar): a posterior q(z|x), or a prior."""
 
+    mu: Float[Array, "b *latent"]
+    logvar: Float[Array, "b *latent"]
+
+    def at(self, noise: Float[Array, "b *latent"]) -> Float[Array, "b *latent"]:
+        """mu + sigma * noise: a sample, differentiable in both, for standard normal noise (arXiv:1312.6114)."""
+        return self.mu + jnp.exp(0.5 * self.logvar) * noise
+
+
+def kl_per_dimension(q: Gaussian, p: Gaussian | None = None) -> Float[Array, "b *latent"]:
+    """KL(q || p) of every latent number, nats; p is N(0, 1) if left out.
+
+    log(sigma_p / sigma_q) + (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2) - 1/2; with a standard normal p it is
     (e^logvar - 1 - logvar + mu^2) / 2: Kingma & Welling 2014, appendix B (arXiv:1312.6114).
     """
-    mu, logvar = at_least_float32(mu), at_least_float32(logvar)
+    mu, logvar = at_least_float32(q.mu), at_least_float32(q.logvar)
+    square: Array = mu**2
+    if p is not None:  # both in units of p's standard deviation
+        wide = at_least_float32(p.logvar)
+        bounded = jnp.clip(wide, -MAX_LOGVAR, MAX_LOGVAR)
+        square = (mu - at_least_float32(p.mu)) ** 2 * jnp.exp(-bounded)
+        logvar = logvar - wide
     capped = jnp.minimum(logvar, MAX_LOGVAR)
     variance_minus_one = jnp.expm1(capped) + jnp.exp(capped) * (logvar - capped)
-    return 0.5 * (variance_minus_one - logvar + mu**2)
+    return 0.5 * (variance_minus_one - logvar + square)
 
 
-def kl_standard_normal(mu: Float[Array, "b *latent"], logvar: Float[Array, "b *latent"]) -> Float[Array, "b"]:
-    """KL(N(mu, diag e^logvar) || N(0, 1)), nats, summed over all latent axes.  Source as above."""
-    return sum_per_example(kl_per_dimension(mu, logvar))
+def kl_gaussians(q: Gaussian, p: Gaussian | None = None) -> Float[Array, "b"]:
+    """KL(q || p), nats, summed over all latent axes; p is N(0, 1) if left out.  Source as above."""
+    return sum_per_example(kl_per_dimension(q, p))
 
 
 def free_bits(kl: Float[Array, "b *latent"], minimum: float) -> Float[Array, "b"]:
@@ -65,15 +83,14 @@ class ElboParts(NamedTuple):
         return -(self.reconstruction + self.kl)
 
 
-def elbo_parts(
-    log_likelihood: Float[Array, "b"], mu: Float[Array, "b *latent"], logvar: Float[Array, "b *latent"]
-) -> ElboParts:
-    """Reconstruction and KL of a Gaussian VAE with a standard normal prior, from log p(x|z) of one z each.
+def elbo_parts(log_likelihood: Float[Array, "b"], kl: Float[Array, "b"]) -> ElboParts:
+    """Reconstruction and KL of a VAE, from log p(x|z) of one z each and KL(q(z|x) || p(z)), or its estimate
+    log q(z|x) - log p(z) from that z.
 
     The estimator of Kingma & Welling 2014 with L = 1 (arXiv:1312.6114).  A beta-VAE minimises
     reconstruction + beta * kl (Higgins et al. 2017).
     """
-    return ElboParts(-at_least_float32(log_likelihood), kl_standard_normal(mu, logvar))
+    return ElboParts(-at_least_float32(log_likelihood), at_least_float32(kl))
 
 
 def importance_weighted_bound(log_weights: Float[Array, "k b"]) -> Float[Array, "b"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from genjax_art.media.image import replacing
+from genjax_art.files import replacing
 from genjax_art.spec import ArraySpec
 
 

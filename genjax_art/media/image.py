@@ -6,9 +6,7 @@ thread.
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from genjax_art.errors import RunError, UsageError
+from genjax_art.files import replacing
+from genjax_art.media.medium import Medium, Reading
+from genjax_art.pictures import fit_picture
 from genjax_art.spec import ArraySpec
 
-ENDINGS = ".png, .gif, .mp4, .npz"  # the last by `writers.py`
+ENDINGS = ".png, .gif, .mp4, .npz"  # the last by `medium.py`
 GRID_SIDE = 64  # pixels: smaller pictures in a grid file are enlarged by a whole number up to about this side
 MOVIE_SIDE = 256  # the same for GIF and MP4 (an even number): many players do not enlarge
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -62,18 +64,6 @@ def grid(
         top, left = (padding + cell * (side + padding) for cell, side in zip(divmod(i, columns), (h, w), strict=True))
         sheet[top : top + h, left : left + w] = image
     return sheet
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes the place of `path` on success and is removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _to_pillow(image: UInt8[np.ndarray, "h w c"]) -> Any:
@@ -195,17 +185,21 @@ def write_samples(
     x: Float[np.ndarray, "n h w c"],
     spec: ArraySpec,
     metadata: Mapping[str, str],
-    fps: float | int = 20,
+    *,
+    fps: float = 20.0,
 ) -> list[Path]:
     """Write pictures as the ending of `out` asks and return the files written.
 
-    `.png`: all in one grid.  `.gif`, `.mp4`: each picture is a frame, `fps` a second.  No ending, or a
-    folder that exists: single PNGs `00000.png` ... of the original size, each with its `index`.  Small
-    pictures are enlarged by a whole number in the grid and the films.  Files of the same name are replaced,
-    others in the folder stay.  Raises ValueError for another ending, and for `x` not of the spec's shape.
+    `.png`: all in one grid.  `.gif`, `.mp4`: each picture is a frame.  No ending, or a folder that exists: single PNGs
+    `00000.png` ... of the original size, each with its `index`.  Small pictures are enlarged by a whole number in the
+    grid and the films.  Files of the same name are replaced, others in the folder stay.
+
+    Args:
+      fps: frames per second of GIF and MP4 (a GIF has at most 50).
+
+    Raises:
+      UsageError: another ending, or frames per second that the file cannot have.
     """
-    if spec.kind != "image" or x.shape[1:] != spec.shape:
-        raise ValueError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples draws images")
     ending = out.suffix.lower()
     if out.is_dir() or not ending:
         paths = [out / f"{i:05d}.png" for i in range(len(x))]
@@ -222,5 +216,36 @@ def write_samples(
         case ".mp4":
             write_mp4(out, enlarge(to_uint8(x, spec), film_scale), fps, metadata)
         case _:
-            raise ValueError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
+            raise UsageError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
     return [out]
+
+
+def read_picture(file: Path, spec: ArraySpec) -> Reading:
+    """A picture file of any format that Pillow reads, scaled and cropped to the spec's size and channels.
+
+    Raises:
+      RunError: it cannot be read.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            levels = fit_picture(upright, (spec.shape[0], spec.shape[1]), spec.channels)
+    except FileNotFoundError:
+        raise RunError(f"picture {file} does not exist") from None
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise RunError(f"picture {file} cannot be read: {' '.join(str(error).split())}") from None
+    x = spec.low + levels.astype(np.float32) * np.float32((spec.high - spec.low) / 255)
+    return Reading(file.name, x)
+
+
+MEDIUM = Medium(
+    metrics=("sliced_wasserstein",),
+    write=write_samples,
+    sheet=sheet,
+    samples=(".png",),
+    walk=(".gif", ".mp4"),
+    reads="picture",
+    read=read_picture,
+)

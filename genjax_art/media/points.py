@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from genjax_art.errors import UsageError
 from genjax_art.media.image import write_png
+from genjax_art.media.medium import Medium
 from genjax_art.spec import ArraySpec
 
 SIDE = 384  # pixels of the square plot
@@ -35,12 +37,15 @@ def sheet(x: Float[np.ndarray, "n d"], spec: ArraySpec) -> UInt8[np.ndarray, "h 
 def write_samples(out: Path, x: Float[np.ndarray, "n d"], spec: ArraySpec, metadata: Mapping[str, str]) -> list[Path]:
     """Write points as the ending of `out` asks and return the files written.
 
-    `.png`: a scatter plot of the first two coordinates. Raises ValueError for another ending, and for `x` not of the
-    spec's shape.
+    `.png`: a scatter plot of the first two coordinates.
+
+    Raises:
+      UsageError: another ending.
     """
-    if spec.kind != "points" or x.shape[1:] != spec.shape:
-        raise ValueError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples writes points")
     if out.suffix.lower() != ".png":
-        raise ValueError(f"unknown ending {out.suffix!r} of {out}: points are written as .png or .npz")
+        raise UsageError(f"unknown ending {out.suffix!r} of {out}: points are written as .png or .npz")
     write_png(out, sheet(x, spec), metadata)
     return [out]
+
+
+MEDIUM = Medium(write=write_samples, sheet=sheet, samples=(".png",), walk=(".png",), metrics=("sliced_wasserstein",))

@@ -1,9 +1,12 @@
 """Sliced Wasserstein distance between two sets of arrays: cheap, for any medium, without a trained network."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax_art.metrics.subject import Subject
 from genjax_art.spec import Key
 
 
@@ -22,3 +25,19 @@ def sliced_wasserstein(
     v = v / jnp.linalg.norm(v, axis=0, keepdims=True)
     distance = jnp.abs(jnp.sort(a @ v, axis=0) - jnp.sort(b @ v, axis=0))
     return jnp.mean(distance) * jnp.sqrt(jnp.float32(a.shape[1]))
+
+
+def measure(subject: Subject, *, seed: int = 0) -> dict[str, Any]:
+    """The distance of samples to held-out data, and beside it that of as many training examples.
+
+    Args:
+      seed: of the directions.
+    """
+    n = min(len(subject.made), len(subject.held), len(subject.known))
+    held, known = (subject.some(data, n) for data in (subject.held, subject.known))
+    key, distance = jax.random.key(seed), jax.jit(sliced_wasserstein)
+    return {
+        "sliced_wasserstein": float(distance(subject.made[:n], held, key)),
+        "sliced_wasserstein_training": float(distance(known, held, key)),
+        "compared": n,
+    }

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import unknown
 from genjax_art.keys import fold
-from genjax_art.losses.variational import LIKELIHOODS, Likelihood
-from genjax_art.objectives.method import Method
-from genjax_art.spec import ArraySpec, Key, Params
+from genjax_art.losses.variational import LIKELIHOODS, Gaussian, Likelihood
+from genjax_art.objectives.method import Method, Weights, standard_normal
+from genjax_art.spec import ArraySpec, Key, Keys, Params
 from genjax_art.train.player import Loss, Player
 
 VAE = "vae"
@@ -35,9 +35,9 @@ class Autoencoder:
 
     def posterior(
         self, params: Params, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None, *, train: bool
-    ) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
-        """mu and logvar of q(z|x)."""
-        return self.encoder.apply({"params": params["encoder"]}, x, self._seen(label), train=train)
+    ) -> Gaussian:
+        """q(z|x), mu and logvar [b, z]."""
+        return Gaussian(*self.encoder.apply({"params": params["encoder"]}, x, self._seen(label), train=train))
 
     def log_likelihood(
         self, params: Params, z: Float[Array, "b z"], x: Float[Array, "b *shape"], label: Int[Array, " b"] | None
@@ -65,11 +65,11 @@ class Autoencoder:
         return Method(
             players=(Player(VAE, loss, transform),),
             init=self._init,
-            generate=self._generate,
-            sampled=VAE,
-            latents=self.decoder.latents,
+            draw=standard_normal(self.decoder.latents),
+            decode=self._decode,
+            encode=self._encode,
             classes=self.spec.classes if self.decoder.classes else (),
-            encode=lambda params, x, label: self.posterior(params, x, label, train=False),
+            abilities={"posterior": self._posterior},
         )
 
     def _init(self, key: Key) -> tuple[dict[str, Params], dict[str, Any]]:
@@ -83,13 +83,27 @@ class Autoencoder:
             params["log_scale"] = jnp.zeros(())
         return {VAE: params}, {VAE: {}}
 
-    def _generate(self, params: Params, extras: Any, z: Array, label: Array | None) -> Array:
-        del extras
+    def _decode(self, weights: Weights, z: Array, label: Array | None, keys: Keys | None) -> Array:
+        del keys  # the mean of p(x|z): noise on pixels is not drawn
+        params = weights.params[VAE]
         outputs = self.decoder.apply({"params": params["decoder"]}, z, self._seen(label), train=False)
         return self.p_x.mean(outputs, self.spec.low, self.spec.high)
 
+    def _posterior(self, weights: Weights, x: Array, label: Array | None) -> Gaussian:
+        return self.posterior(weights.params[VAE], x, label, train=False)
+
+    def _encode(self, weights: Weights, x: Array, label: Array | None, keys: Keys | None) -> Array:
+        return posterior_latents(self._posterior(weights, x, label), keys)
+
     def _seen(self, label: Array | None) -> Array | None:
         return label if self.decoder.classes else None
+
+
+def posterior_latents(q: Gaussian, keys: Keys | None) -> Float[Array, "b *latent"]:
+    """The mean of q(z|x), or a sample of it with one key for each example."""
+    if keys is None:
+        return q.mu
+    return q.at(jax.vmap(lambda key: jax.random.normal(key, q.mu.shape[1:]))(keys))
 
 
 def make_autoencoder(networks: Mapping[str, nn.Module], spec: ArraySpec, likelihood: str) -> Autoencoder:

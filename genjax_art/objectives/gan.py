@@ -19,9 +19,9 @@ from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.models.augment import AUGMENTATIONS
 from genjax_art.models.packing import pack
 from genjax_art.objectives.game import DEFAULT, NO_GENERATOR_PENALTIES, NO_PENALTIES, Game, Rules
-from genjax_art.objectives.method import Method
+from genjax_art.objectives.method import Method, Weights, standard_normal
 from genjax_art.objectives.rounds import MEMORY, D, G, Term
-from genjax_art.spec import ArraySpec, Key, Params
+from genjax_art.spec import ArraySpec, Key, Keys, Params
 from genjax_art.train.player import Player
 
 
@@ -69,8 +69,10 @@ def play(
         memory = rules.first_memory()
         return params, {**extras, MEMORY: memory} if memory else extras
 
-    def generate(params: Params, extras: Mapping[str, Any], z: Array, label: Array | None) -> Array:
-        x: Any = generator.apply({"params": params, **extras}, z, label if generator.classes else None, train=False)
+    def decode(weights: Weights, z: Array, label: Array | None, keys: Keys | None) -> Array:
+        del keys
+        variables = {"params": weights.params[G], **weights.extras[G]}
+        x: Any = generator.apply(variables, z, label if generator.classes else None, train=False)
         return x
 
     stream = "latents" if rules.shared_latents else None
@@ -80,9 +82,8 @@ def play(
             Player(G, game.generator_loss, transforms[G], 1, stream),
         ),
         init=first,
-        generate=generate,
-        sampled=G,
-        latents=generator.latents,
+        draw=standard_normal(generator.latents),
+        decode=decode,
         classes=spec.classes if generator.classes else (),
     )
 

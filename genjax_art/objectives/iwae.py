@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from genjax_art.keys import fold
-from genjax_art.losses.variational import importance_weighted_bound
+from genjax_art.losses.variational import Gaussian, importance_weighted_bound
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_draw
@@ -39,13 +39,13 @@ def build(
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         del others
         x, label, b = batch["x"], batch.get("label"), batch["x"].shape[0]
-        mu, logvar = model.posterior(own, x, label, train=True)
+        q = model.posterior(own, x, label, train=True)
         # drawn batch first, so that every device gets its own examples' noise
-        noise = global_draw(jax.random.normal, fold(key, "posterior"), (b, samples, mu.shape[-1]))
-        z = mu[:, None] + jnp.exp(0.5 * logvar)[:, None] * noise
+        noise = global_draw(jax.random.normal, fold(key, "posterior"), (b, samples, q.mu.shape[-1]))
+        z = Gaussian(q.mu[:, None], q.logvar[:, None]).at(noise)
         log_x = model.log_likelihoods(own, z, x, label)
         # log p(z) - log q(z|x): the constants cancel, and (z - mu) / sigma is the noise
-        log_z = 0.5 * jnp.sum(noise**2 - z**2 + logvar[:, None], -1)
+        log_z = 0.5 * jnp.sum(noise**2 - z**2 + q.logvar[:, None], -1)
         bound = importance_weighted_bound((log_x + log_z).T)
         return -jnp.mean(bound), ({"bound": jnp.mean(bound)}, extras)
 

@@ -17,11 +17,12 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
-from genjax_art.losses.variational import elbo_parts
+from genjax_art.losses.variational import Gaussian, elbo_parts, kl_gaussians
 from genjax_art.notes import PITCHES
-from genjax_art.objectives.method import Method
+from genjax_art.objectives.autoencoder import posterior_latents
+from genjax_art.objectives.method import Method, Weights, standard_normal
 from genjax_art.shards import global_normal
-from genjax_art.spec import ArraySpec, Batch, Key, Params
+from genjax_art.spec import ArraySpec, Batch, Key, Keys, Params
 from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
 from genjax_art.train.player import Player
 
@@ -63,10 +64,10 @@ def build(
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         del others
         tokens, roll = model.read(batch["x"])
-        mu, logvar = model.posterior(own, roll)
-        z = mu + jnp.exp(0.5 * logvar) * global_normal(fold(key, "posterior"), mu.shape)
+        q = model.posterior(own, roll)
+        z = q.at(global_normal(fold(key, "posterior"), q.mu.shape))
         logits = model.logits(own, z, roll)
-        parts = elbo_parts(log_likelihood(logits, tokens), mu, logvar)
+        parts = elbo_parts(log_likelihood(logits, tokens), kl_gaussians(q))
         step = extras[VAE]["step"]
         weight = kl_weight(step, beta, kl_warmup_steps)
         paid = jnp.maximum(parts.kl - free_bits * math.log(2.0), 0.0)
@@ -82,12 +83,14 @@ def build(
     return Method(
         players=(Player(VAE, loss, transforms[VAE]),),
         init=model.init,
-        generate=model.generate,
-        sampled=VAE,
-        latents=model.decoder.latents,
-        encode=lambda params, x, label: model.posterior(params, model.read(x)[1]),
-        proceed=model.proceed,
-        token_logits=lambda params, z, x: model.logits(params, z, model.read(x)[1]),
+        draw=standard_normal(model.decoder.latents),
+        decode=model.decode,
+        encode=model.encode,
+        abilities={
+            "posterior": model.posterior_of,
+            "proceed": model.proceed,
+            "token_logits": model.token_logits,
+        },
     )
 
 
@@ -105,8 +108,8 @@ class _MusicAutoencoder:
         tokens = tokens_from_roll(binary(x, self.spec))
         return tokens, roll_from_tokens(tokens)
 
-    def posterior(self, params: Params, roll: Array) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
-        return self.encoder.apply({"params": params["encoder"]}, roll)
+    def posterior(self, params: Params, roll: Array) -> Gaussian:
+        return Gaussian(*self.encoder.apply({"params": params["encoder"]}, roll))
 
     def logits(self, params: Params, z: Float[Array, "b z"], roll: Array) -> Float[Array, "b t v k"]:
         """Of each token, given z and the steps of the roll before it."""
@@ -120,21 +123,38 @@ class _MusicAutoencoder:
         }
         return {VAE: params}, {VAE: {"step": jnp.zeros((), jnp.int32)}}
 
-    def decode(self, params: Params, z: Array, levels: Array, given: Array, known: Array) -> Array:
-        """Music in the spec's range, its tokens those `given` at the `known` steps."""
+    def play(self, params: Params, z: Array, levels: Array | None, given: Array, known: Array) -> Array:
+        """Music in the spec's range, its tokens those `given` at the `known` steps.
+
+        A token is the quantile that `levels` names of its distribution; without `levels` the likeliest one.
+        """
+        temperature = 0.0 if levels is None else self.temperature
+        levels = jnp.zeros(given.shape) if levels is None else levels
         tokens = self.decoder.apply(
-            {"params": params["decoder"]}, z, levels, given, known, self.temperature, method="decode"
+            {"params": params["decoder"]}, z, levels, given, known, temperature, method="decode"
         )
         return in_range(roll_from_tokens(tokens), self.spec)
 
-    def generate(self, params: Params, extras: Any, z: Array, label: Any) -> Array:
-        del extras, label
+    def decode(self, weights: Weights, z: Array, label: Any, keys: Keys | None) -> Array:
+        del label
         steps, voices = self.spec.shape[0], self.spec.channels // 2
+        levels = None if keys is None else jax.vmap(lambda key: jax.random.uniform(key, (steps, voices)))(keys)
         given = jnp.zeros((len(z), steps, voices), jnp.int32)
-        return self.decode(params, z, levels_of(z, steps, voices), given, jnp.zeros((steps,), bool))
+        return self.play(weights.params[VAE], z, levels, given, jnp.zeros((steps,), bool))
 
-    def proceed(self, params: Params, x: Array, given: int, key: Key) -> Array:
+    def posterior_of(self, weights: Weights, x: Array, label: Any) -> Gaussian:
+        del label
+        return self.posterior(weights.params[VAE], self.read(x)[1])
+
+    def encode(self, weights: Weights, x: Array, label: Any, keys: Keys | None) -> Array:
+        return posterior_latents(self.posterior_of(weights, x, label), keys)
+
+    def token_logits(self, weights: Weights, z: Array, x: Array) -> Float[Array, "b t v k"]:
+        return self.logits(weights.params[VAE], z, self.read(x)[1])
+
+    def proceed(self, weights: Weights, x: Array, given: int, key: Key) -> Array:
         """x with what follows its first `given` steps made anew, from the likeliest z for those."""
+        params = weights.params[VAE]
         tokens, roll = self.read(x)
 
         def surprise(z: Array) -> Array:
@@ -143,7 +163,7 @@ class _MusicAutoencoder:
 
         z = descend(surprise, jax.random.normal(fold(key, "latents"), (len(x), self.decoder.latents)))
         levels = jax.random.uniform(fold(key, "levels"), tokens.shape)
-        return self.decode(params, z, levels, tokens, jnp.arange(tokens.shape[1]) < given)
+        return self.play(params, z, levels, tokens, jnp.arange(tokens.shape[1]) < given)
 
 
 def kl_weight(step: Int[Array, ""], beta: float, warmup_steps: int) -> Float[Array, ""]:
@@ -163,17 +183,6 @@ def note_accuracy(made: Int[Array, "b t v"], tokens: Int[Array, "b t v"]) -> Flo
     right = jnp.sum(starts & (made == tokens), (1, 2))
     count = jnp.sum(starts, (1, 2))
     return jnp.where(count == 0, 1.0, right / jnp.maximum(count, 1))
-
-
-def levels_of(z: Float[Array, "b z"], steps: int, voices: int) -> Float[Array, "b steps voices"]:
-    """One number in 0..1 per token, uniform for standard normal z, and continuous in z.
-
-    Directions in latent space, drawn once for all, give each token its normal number. So a sampled piece is a function
-    of z alone, and pieces of neighbouring z differ little.
-    """
-    directions = jax.random.normal(jax.random.key(0), (z.shape[-1], steps * voices))
-    directions = directions / jnp.linalg.norm(directions, axis=0, keepdims=True)
-    return jax.scipy.stats.norm.cdf(z @ directions).reshape(len(z), steps, voices)
 
 
 def descend(function: Any, z: Float[Array, "b z"]) -> Float[Array, "b z"]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from genjax_art.keys import fold
-from genjax_art.losses.variational import elbo_parts, free_bits, kl_per_dimension
+from genjax_art.losses.variational import elbo_parts, free_bits, kl_gaussians, kl_per_dimension
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_normal
@@ -47,10 +47,10 @@ def build(
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
         del others
         x, label = batch["x"], batch.get("label")
-        mu, logvar = model.posterior(own, x, label, train=True)
-        z = mu + jnp.exp(0.5 * logvar) * global_normal(fold(key, "posterior"), mu.shape)
-        parts = elbo_parts(model.log_likelihood(own, z, x, label), mu, logvar)
-        paid = parts.kl if minimum_kl == 0 else free_bits(kl_per_dimension(mu, logvar), minimum_kl)
+        q = model.posterior(own, x, label, train=True)
+        z = q.at(global_normal(fold(key, "posterior"), q.mu.shape))
+        parts = elbo_parts(model.log_likelihood(own, z, x, label), kl_gaussians(q))
+        paid = parts.kl if minimum_kl == 0 else free_bits(kl_per_dimension(q), minimum_kl)
         metrics = {
             "elbo": jnp.mean(parts.elbo),
             "reconstruction": jnp.mean(parts.reconstruction),

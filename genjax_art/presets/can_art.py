@@ -7,7 +7,7 @@ Any folder with a sub-folder for each style will do: --data.name image_folder --
 python train.py can-art
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="can-art",
@@ -15,9 +15,6 @@ EXPERIMENT = Experiment(
     model=Component("dcgan", {"width": 32, "growth": 2, "kernel": 4, "generator_norm": "batch", "style_head": True}),
     objective=Component("can", {"ambiguity": 1.0}),
     optimizers={"discriminator": Optimizer(2e-4), "generator": Optimizer(2e-4)},
-    batch_size=64,
-    steps=6_000,
+    run=RunOptions(batch_size=64, steps=6_000, sample_every=1000, save_every=2000),
     ema_half_life={"generator": 10_000.0},
-    sample_every=1000,
-    save_every=2000,
 )

@@ -7,7 +7,7 @@ Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k
 python train.py cdcgan-mnist
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(4e-4)
 
@@ -17,9 +17,6 @@ EXPERIMENT = Experiment(
     model=Component("dcgan", {"width": 32, "generator_norm": "batch", "conditional": True}),
     objective=Component("gan", {"penalties": {"r1": 0.05}}),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=128,
-    steps=4_000,
+    run=RunOptions(batch_size=128, steps=4_000, sample_every=1000, save_every=2000),
     ema_half_life={"generator": 10_000.0},
-    sample_every=1000,
-    save_every=2000,
 )

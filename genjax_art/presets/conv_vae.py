@@ -5,16 +5,13 @@ Other likelihoods: --objective.likelihood gaussian | discretized_logistic; --obj
 python train.py conv-vae
 """
 
-from genjax_art.config import Component, Experiment, Optimizer
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="conv-vae",
     model=Component("conv_vae", {"latents": 20, "width": 32}),
     objective=Component("vae", {"likelihood": "bernoulli"}),
     optimizers={"vae": Optimizer(1e-3, Component("adam", {"b1": 0.9}), Component("cosine"))},
-    batch_size=128,
-    steps=3000,
+    run=RunOptions(batch_size=128, steps=3000, sample_every=1000, save_every=2000),
     ema_half_life={"vae": 10_000.0},
-    sample_every=1000,
-    save_every=2000,
 )

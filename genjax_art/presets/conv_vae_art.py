@@ -6,7 +6,7 @@ Any labelled folder will do: --data.name image_folder --data.folder DIR.
 python train.py conv-vae-art
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="conv-vae-art",
@@ -14,9 +14,6 @@ EXPERIMENT = Experiment(
     model=Component("conv_vae", {"latents": 64, "width": 32, "conditional": True}),
     objective=Component("vae", {"likelihood": "discretized_logistic"}),
     optimizers={"vae": Optimizer(1e-3, Component("adam", {"b1": 0.9}), Component("cosine"))},
-    batch_size=128,
-    steps=3000,
+    run=RunOptions(batch_size=128, steps=3000, sample_every=1000, save_every=2000),
     ema_half_life={"vae": 10_000.0},
-    sample_every=1000,
-    save_every=2000,
 )

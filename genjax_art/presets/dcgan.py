@@ -5,7 +5,7 @@ For an accelerator: about 0.8 s a step on two CPU cores. Needs MNIST prepared by
 python train.py dcgan
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(1e-4, Component("adam", {"b1": 0.9}))
 
@@ -15,9 +15,6 @@ EXPERIMENT = Experiment(
     model=Component("dcgan", {"latents": 100, "width": 128}),
     objective=Component("gan"),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=128,
-    steps=46_900,
+    run=RunOptions(batch_size=128, steps=46_900, sample_every=1000, save_every=2000),
     ema_half_life={"generator": 10_000.0},
-    sample_every=1000,
-    save_every=2000,
 )

@@ -6,7 +6,7 @@ Any labelled folder will do: --data.name image_folder --data.folder DIR.
 python train.py dcgan-art
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="dcgan-art",
@@ -14,9 +14,6 @@ EXPERIMENT = Experiment(
     model=Component("dcgan", {"width": 32, "growth": 2, "kernel": 4, "generator_norm": "batch", "conditional": True}),
     objective=Component("gan"),
     optimizers={"discriminator": Optimizer(2e-4), "generator": Optimizer(2e-4)},
-    batch_size=64,
-    steps=16_000,
+    run=RunOptions(batch_size=64, steps=16_000, sample_every=2000, save_every=2000),
     ema_half_life={"generator": 10_000.0},
-    sample_every=2000,
-    save_every=2000,
 )

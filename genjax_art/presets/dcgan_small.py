@@ -6,14 +6,13 @@ statistics in the generator, Adam 5e-4 with b1 = 0.5, and the digit's label show
 python train.py dcgan-small
 """
 
-from genjax_art.config import Component, Experiment, Optimizer
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="dcgan-small",
     model=Component("dcgan", {"width": 32, "kernel": 4, "generator_norm": "batch", "conditional": True}),
     objective=Component("gan"),
     optimizers={"discriminator": Optimizer(5e-4), "generator": Optimizer(5e-4)},
-    batch_size=64,
-    steps=1600,
+    run=RunOptions(batch_size=64, steps=1600),
     ema_half_life={"generator": 10_000.0},
 )

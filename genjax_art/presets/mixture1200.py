@@ -8,7 +8,7 @@ the axes beside them, too, so that no sample is of high quality; see the README.
 python train.py mixture1200
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(1e-3, Component("adam", {"b1": 0.5, "b2": 0.99}), Component("cosine"))
 
@@ -18,10 +18,6 @@ EXPERIMENT = Experiment(
     model=Component("mlp", {"latents": 512, "width": 512, "layers": 2, "octaves": 2, "signs": True}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 1e-2, "r2": 1e-2}}),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=64,
-    steps=1200,
+    run=RunOptions(batch_size=64, steps=1200, log_every=100, sample_every=600, save_every=600),
     ema_half_life={"generator": 10_000.0},
-    log_every=100,
-    sample_every=600,
-    save_every=600,
 )

@@ -6,7 +6,7 @@ Not run yet; narrow networks collapsed in this game, see `muse-gan-small`.
 Four bars: --data.name chorales_4bar. python train.py muse-gan
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(1e-3, Component("adam", {"b1": 0.5, "b2": 0.9}), Component("linear", {"start": 0.5}))
 
@@ -16,9 +16,6 @@ EXPERIMENT = Experiment(
     model=Component("muse_gan"),
     objective=Component("gan", {"loss": "wasserstein", "penalties": {"wgan_gp": 10.0}, "discriminator_repeats": 5}),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=64,
-    steps=50_000,
-    ema_half_life={"generator": 10_000.0},
-    sample_every=1000,
-    save_every=5000,
+    run=RunOptions(batch_size=64, steps=50_000, sample_every=1000, save_every=5000),
+    ema_half_life={"generator": 50_000.0},
 )

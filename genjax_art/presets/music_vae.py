@@ -5,7 +5,7 @@ layers of 1024, batch 512, 48 free bits, Adam 1e-3. Half the encoder and z 256 h
 Four bars: --data.name chorales_4bar. python train.py music-vae
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="music-vae",
@@ -15,9 +15,6 @@ EXPERIMENT = Experiment(
     optimizers={
         "vae": Optimizer(1e-3, Component("adam", {"b1": 0.9}), Component("cosine", {"warmup_steps": 100}), 1.0)
     },
-    batch_size=512,
-    steps=2000,
+    run=RunOptions(batch_size=512, steps=2000, sample_every=500, save_every=500),
     ema_half_life={"vae": 20_000.0},
-    sample_every=500,
-    save_every=500,
 )

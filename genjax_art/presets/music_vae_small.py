@@ -6,7 +6,7 @@ Frechet distance 21, see the README.
 python train.py music-vae-small
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="music-vae-small",
@@ -25,9 +25,6 @@ EXPERIMENT = Experiment(
     ),
     objective=Component("music_vae", {"free_bits": 32.0, "kl_warmup_steps": 500, "temperature": 1.0}),
     optimizers={"vae": Optimizer(2e-3, Component("adam", {"b1": 0.9}), Component("cosine", {"warmup_steps": 50}), 1.0)},
-    batch_size=64,
-    steps=4500,
+    run=RunOptions(batch_size=64, steps=4500, sample_every=1000, save_every=1000),
     ema_half_life={"vae": 10_000.0},
-    sample_every=1000,
-    save_every=1000,
 )

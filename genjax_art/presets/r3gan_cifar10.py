@@ -9,7 +9,7 @@ For an accelerator; needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it
 python train.py r3gan-cifar10
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 BATCH = 512
 BURN_IN = 20_000_000 // BATCH  # in steps
@@ -34,10 +34,7 @@ EXPERIMENT = Experiment(
         },
     ),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=BATCH,
-    steps=BURN_IN,
+    run=RunOptions(batch_size=BATCH, steps=BURN_IN, sample_every=500, save_every=2000),
     ema_half_life={"generator": 5_000_000.0},
     ema_burn_in=20_000_000.0,
-    sample_every=500,
-    save_every=2000,
 )

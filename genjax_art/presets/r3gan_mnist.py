@@ -6,7 +6,7 @@ Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k
 python train.py r3gan-mnist
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-4, Component("adam", {"b1": 0.0, "b2": 0.99}))
 
@@ -16,9 +16,6 @@ EXPERIMENT = Experiment(
     model=Component("r3gan", {"widths": (256,), "blocks": 2, "conditional": True}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 0.05, "r2": 0.05}}),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=128,
-    steps=50_000,
+    run=RunOptions(batch_size=128, steps=50_000, sample_every=1000, save_every=5000),
     ema_half_life={"generator": 10_000.0},
-    sample_every=1000,
-    save_every=5000,
 )

@@ -7,7 +7,7 @@ trained to the end yet.
 python train.py r3gan-small
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-4, Component("adam", {"b1": 0.0, "b2": 0.99}))
 
@@ -17,9 +17,6 @@ EXPERIMENT = Experiment(
     model=Component("r3gan", {"widths": (416, 256, 128, 64), "blocks": 2}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 0.05, "r2": 0.05}}),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=32,
-    steps=20_000,
+    run=RunOptions(batch_size=32, steps=20_000, sample_every=500, save_every=1000),
     ema_half_life={"generator": 10_000.0},
-    sample_every=500,
-    save_every=1000,
 )

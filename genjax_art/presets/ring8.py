@@ -10,7 +10,7 @@ width but lose modes: they fall from strong to weak over the burn-in.
 python train.py ring8
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-3, Component("adam", {"b1": 0.5, "b2": 0.9}), Component("cosine"))
 
@@ -22,10 +22,6 @@ EXPERIMENT = Experiment(
         "gan", {"loss": "relativistic", "penalties": {"r1": (2e-2, 1e-4), "r2": (2e-2, 1e-4)}, "burn_in": 2500}
     ),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=256,
-    steps=4000,
+    run=RunOptions(batch_size=256, steps=4000, log_every=100, sample_every=1000, save_every=2000),
     ema_half_life={"generator": 100_000.0},
-    log_every=100,
-    sample_every=1000,
-    save_every=2000,
 )

@@ -6,7 +6,7 @@ For an accelerator; needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it
 python train.py sngan-cifar10
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-4, Component("adam", {"b1": 0.0, "b2": 0.9}), Component("linear"))
 
@@ -16,9 +16,6 @@ EXPERIMENT = Experiment(
     model=Component("resnet", {"latents": 128, "width": 256, "discriminator_width": 128, "conditional": True}),
     objective=Component("gan", {"loss": "hinge", "discriminator_repeats": 5, "shared_latents": False}),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=64,
-    steps=50_000,
-    ema_half_life={"generator": 10_000.0},
-    sample_every=1000,
-    save_every=5000,
+    run=RunOptions(batch_size=64, steps=50_000, sample_every=1000, save_every=5000),
+    ema_half_life={"generator": 50_000.0},
 )

@@ -10,7 +10,7 @@ Full size, for an accelerator (not run yet): --model.width 128 --batch-size 256 
 python train.py stacked-mnist
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(1e-3, Component("adam", {"b1": 0.0, "b2": 0.99}), Component("cosine"))
 
@@ -20,10 +20,6 @@ EXPERIMENT = Experiment(
     model=Component("dcgan", {"latents": 128, "width": 32, "growth": 2, "kernel": 4, "generator_norm": "batch"}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 5.0, "r2": 5.0}}),
     optimizers={"discriminator": _adam, "generator": _adam},
-    batch_size=64,
-    steps=7_000,
+    run=RunOptions(batch_size=64, steps=7_000, log_every=100, sample_every=1000, save_every=2000),
     ema_half_life={"generator": 20_000.0},
-    log_every=100,
-    sample_every=1000,
-    save_every=2000,
 )

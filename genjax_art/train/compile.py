@@ -6,14 +6,8 @@ All three modes run the same step on the same global batch and give the same par
   mesh  `jit` over a mesh of all devices (of all processes), the batch sharded by rows, the state replicated.
 """
 
-import ctypes
-import os
-import platform
-import re
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -25,7 +19,6 @@ from genjax_art.train.state import TrainState
 from genjax_art.train.step import Step
 
 How = Literal["jit", "pmap", "mesh"]
-CACHE_VARIABLE = "GENJAX_ART_COMPILATION_CACHE"  # a folder, or "off"
 
 
 @dataclass(frozen=True)
@@ -123,59 +116,3 @@ def compiler_options(onednn: bool = True) -> dict[str, Any] | None:
         "xla_cpu_experimental_onednn_custom_call": True,
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
     }
-
-
-def prepare_process() -> None:
-    """Settings of the whole process, for entry scripts, before JAX starts: threads enough for simulated devices, memory
-    that is kept, compilations that are remembered."""
-    _threads_for_simulated_devices()
-    _keep_memory()
-    folder = os.environ.get(CACHE_VARIABLE)
-    if folder == "off":
-        return
-    if folder is None:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = str(Path(cache) / "genjax_art" / "compiled")
-    # programs with oneDNN calls cannot be written to the cache (jaxlib 0.12); they are compiled anew, which is no news
-    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-def _threads_for_simulated_devices() -> None:
-    """More of XLA's threads where XLA_FLAGS asks for more CPU devices than there are cores.
-
-    With as many threads as devices, collectives of steps under way at once can wait for one another for ever.
-    """
-    asked = re.findall(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-    if asked and int(asked[-1]) > (os.cpu_count() or 1):  # the last one holds
-        os.environ.setdefault("PJRT_NPROC", str(4 * int(asked[-1])))
-
-
-def _keep_memory() -> None:
-    """Tell glibc to keep freed buffers instead of returning them after each step and faulting them in again.
-
-    All threads share one arena: others cannot hold buffers above 64 MB, which would be mapped and unmapped at each
-    step whatever the settings (a quarter of the time of a step with 100 MB). Its first 8 GB, or what there is, are put
-    on huge pages, where Linux gives them (madvise): some per cent of a small step, a third of one with 5 GB. The
-    numbers are those of malloc.h and mman.h.
-    """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return
-    trim_threshold, top_pad, mmap_max, arena_max, hugepage = -1, -2, -4, -8, 14
-    libc = ctypes.CDLL(None)
-    libc.mallopt(arena_max, 1)
-    libc.mallopt(mmap_max, 0)
-    libc.mallopt(trim_threshold, -1)  # never trimmed
-    libc.mallopt(top_pad, 256 * 2**20)
-    libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
-    page = 2**21
-    for room in (2**33, 2**32, 2**31, 2**30):  # addresses only; memory is taken when it is first used
-        if (buffer := libc.malloc(ctypes.c_size_t(room))) is not None:
-            break
-    else:
-        return
-    start, end = -(-buffer // page) * page, libc.sbrk(ctypes.c_ssize_t(0)) // page * page
-    libc.free(ctypes.c_void_p(buffer))
-    if start < end <= buffer + 2 * room:  # else it lies elsewhere than on the heap
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), hugepage)

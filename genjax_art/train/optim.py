@@ -112,7 +112,7 @@ def clipped(tx: optax.GradientTransformation, norm: float | None) -> optax.Gradi
 
 
 def half_life(
-    images: float, batch_size: int, burn_in_images: float = 0.0
+    images: float, images_per_step: int, burn_in_images: float = 0.0
 ) -> Callable[[Int[Array, ""]], Float[Array, ""]]:
     """Decay per step of an average with a half-life in images, warmed up.
 
@@ -120,11 +120,11 @@ def half_life(
     F.2, with its ramp-up ratio of 0.05), so that the random initial parameters are forgotten at once. With a burn-in
     it goes instead from 0 to `images` in half a cosine over that many images (R3GAN, arXiv:2501.05441, appendix).
     """
-    rising = cosine_between(0.0, images, ceil(burn_in_images / batch_size)) if burn_in_images else None
+    rising = cosine_between(0.0, images, ceil(burn_in_images / images_per_step)) if burn_in_images else None
 
     def decay(step: Int[Array, ""]) -> Float[Array, ""]:
-        seen = (step.astype(jnp.float32) + 1.0) * batch_size
+        seen = (step.astype(jnp.float32) + 1.0) * images_per_step
         current = rising(step) if rising else jnp.minimum(images, 0.05 * seen)
-        return jnp.exp2(-batch_size / current)
+        return jnp.exp2(-images_per_step / current)
 
     return decay

@@ -1,68 +1,100 @@
-"""Seeds as an axis: k independent runs of one experiment in one compiled step.
+"""Seeds as an axis: k independent runs of one experiment in one compiled step. Nobody else knows of it.
 
-A state of k members has a leading axis of length k on every leaf but `step`. Member i sees the noise and the data of
-`seed + i`, so it is the run that `--seed {seed + i}` alone would be, up to rounding.
+A state of k > 1 members has a leading axis of length k on every leaf but `step`. Member i sees the noise and the data
+of `first + i`, so it is the run that `--seed {first + i}` alone would be, up to rounding.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
+from genjax_art.errors import RunError
 from genjax_art.spec import Batch
+from genjax_art.train.compile import How, default_how
 from genjax_art.train.state import TrainState
 from genjax_art.train.step import Metrics, Step
 
+Stream = Generator[dict[str, np.ndarray], None, None]
 AXES: Any = TrainState(step=None, seed=0, params=0, opt_state=0, extras=0, ema=0)
 
 
-def vmap_step(step: Step) -> Step:
-    """`step` for all members of a stacked state on a stacked batch.
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds `first`, `first + 1`, ... of one run; with `count` 1 everything is as without this file."""
 
-    Metrics are means over the members; `<name>_sd` is their standard deviation (with divisor k - 1).
-    """
-    mapped = jax.vmap(step, in_axes=(AXES, 0), out_axes=(AXES, 0))
+    first: int
+    count: int = 1
 
-    def many(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        state, metrics = mapped(state, batch)
-        means = {name: jnp.mean(value) for name, value in metrics.items()}
-        return state, means | {f"{name}_sd": jnp.std(value, ddof=1) for name, value in metrics.items()}
+    def how(self, asked: How | None) -> How:
+        """Where the step runs: as asked, by default by the number of devices; several members on one device.
 
-    return many
+        Raises:
+          RunError: several members on several devices.
+        """
+        if self.count == 1:
+            return asked or default_how()
+        if asked not in (None, "jit"):
+            raise RunError(f"several seeds train on one device: leave --parallel {asked} out, or --seeds")
+        return "jit"
+
+    def create(self, init: Callable[[Array], TrainState], compiler_options: Any = None) -> TrainState:
+        """The first state: what `init` makes of each seed, compiled whole."""
+        if self.count == 1:
+            return jax.jit(init, compiler_options=compiler_options)(np.int32(self.first))
+        seeds = np.arange(self.first, self.first + self.count, dtype=np.int32)
+        return jax.jit(jax.vmap(init, out_axes=AXES), compiler_options=compiler_options)(seeds)
+
+    def lift(self, step: Step) -> Step:
+        """`step` for all members at once.
+
+        Metrics are means over the members; `<name>_sd` is their standard deviation (with divisor k - 1).
+        """
+        if self.count == 1:
+            return step
+        mapped = jax.vmap(step, in_axes=(AXES, 0), out_axes=(AXES, 0))
+
+        def many(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            state, metrics = mapped(state, batch)
+            means = {name: jnp.mean(value) for name, value in metrics.items()}
+            return state, means | {f"{name}_sd": jnp.std(value, ddof=1) for name, value in metrics.items()}
+
+        return many
+
+    def stream(self, of_seed: Callable[[int], Stream]) -> Stream:
+        """The batches of all members: each member's rows in the order of its own seed."""
+        if self.count == 1:
+            return of_seed(self.first)
+        return _stacked([of_seed(self.first + i) for i in range(self.count)])
+
+    def member(self, state: TrainState, i: int = 0) -> TrainState:
+        """The i-th member, as a plain state."""
+        if self.count == 1:
+            return state
+        return jax.tree.map(lambda leaf: leaf[i], state.replace(step=None)).replace(step=state.step)
+
+    def members(self, state: TrainState) -> list[TrainState]:
+        return [self.member(state, i) for i in range(self.count)]
+
+    def shapes(self, one: TrainState) -> TrainState:
+        """Shapes of the state of all members, from those of one."""
+        if self.count == 1:
+            return one
+
+        def stacked(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((self.count, *leaf.shape), leaf.dtype)
+
+        return jax.tree.map(stacked, one.replace(step=None)).replace(step=one.step)
 
 
-def stack_states(states: Sequence[TrainState]) -> TrainState:
-    """One state of as many members, which are all at the same step."""
-    first = states[0]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states).replace(step=first.step)
-
-
-def member(state: TrainState, i: int) -> TrainState:
-    """The i-th member of a stacked state, as a plain state."""
-    step = state.step
-    return jax.tree.map(lambda leaf: leaf[i], state.replace(step=None)).replace(step=step)
-
-
-def stack_batches(
-    streams: Sequence[Generator[Mapping[str, np.ndarray], None, None]],
-) -> Generator[dict[str, np.ndarray], None, None]:
-    """The next batches of all streams, stacked: each member's rows in the order of its own seed."""
+def _stacked(streams: list[Stream]) -> Stream:
     try:
         for batches in zip(*streams, strict=True):
             yield {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
     finally:
         for stream in streams:
             stream.close()
-
-
-def shapes_of(shapes: TrainState, k: int) -> TrainState:
-    """Shapes of a state of k members, from those of one; a single one has no leading axis."""
-    if k == 1:
-        return shapes
-
-    def stacked(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((k, *leaf.shape), leaf.dtype)
-
-    return jax.tree.map(stacked, shapes.replace(step=None)).replace(step=shapes.step)

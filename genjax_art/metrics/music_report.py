@@ -1,27 +1,42 @@
 """How good a music run is, as plain numbers: measures beside their held-out band, copies, reconstruction, latents."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from genjax_art import sampling
-from genjax_art.losses.variational import kl_per_dimension
-from genjax_art.media.walk import slerp
+from genjax_art.latents import count, great_circles, joined, rows
 from genjax_art.metrics.frechet import frechet_distance
 from genjax_art.metrics.music import music_metrics
 from genjax_art.metrics.music_copies import copy_rate
 from genjax_art.metrics.music_features import music_features
 from genjax_art.metrics.music_score import MusicScore, score
+from genjax_art.metrics.subject import Subject
 from genjax_art.notes import PITCHES, REST, decode_roll, tokens_from_roll
-from genjax_art.objectives.method import Method
-from genjax_art.spec import ArraySpec, Params
+from genjax_art.spec import ArraySpec
 
 ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as used: arXiv:1509.00519
 STEPS = 8  # of an interpolation
 PAIRS = 64
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """Measures of the samples beside the held-out band, copies of training pieces, and what an encoder keeps.
+
+    Needs piano rolls. `bands` is for the eye, too: printed as a table. Numbers as in `sample_report`, `latent_report`.
+    """
+    held = subject.held.take(np.arange(len(subject.held)))
+    training = subject.known.take(np.arange(len(subject.known)))
+    known = training["x"][training["transposition"] == 0] if "transposition" in training else training["x"]
+    x = subject.in_range(held["x"])
+    bands, report = sample_report(
+        binary_rolls(subject.made, subject.spec),
+        binary_rolls(x, subject.spec),
+        held.get("piece"),
+        (known > known.max() / 2).astype(np.uint8),
+    )
+    print(bands)
+    return report | (latent_report(subject.run, x) if subject.run.method.encode else {})
 
 
 def binary_rolls(x: Float[np.ndarray, "n t p c"], spec: ArraySpec) -> UInt8[np.ndarray, "n t p c"]:
@@ -63,49 +78,47 @@ def mean_of(values: Float64[np.ndarray, " n"]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def latent_report(
-    method: Method, params: Params, extras: Mapping[str, Any], x: Float[np.ndarray, "n t p c"], spec: ArraySpec
-) -> dict[str, Any]:
+def latent_report(run: Any, x: Float[np.ndarray, "n t p c"]) -> dict[str, Any]:
     """What an encoder keeps of held-out pieces `x`, and how its latent space interpolates.
 
-    `method.generate` should take the likeliest tokens (temperature 0). Reconstructions are from the mean of q(z|x).
+    Pieces are decoded to the likeliest tokens. Reconstructions are from the mean of q(z|x).
     `note_accuracy_*` is the share of the notes that are begun at the right step in the right pitch,
     `pitch_accuracy_free` the share of steps in which a voice sounds (or rests) as it should.
     """
-    assert method.encode is not None
-    mu, logvar = sampling.encode(method, params, x)
-    kl = np.asarray(kl_per_dimension(jnp.asarray(mu), jnp.asarray(logvar)))
-    made = binary_rolls(sampling.generate(method, params, extras, mu, None), spec)
-    true = binary_rolls(x, spec)
+    z = run.encode(x)
+    made, true = (binary_rolls(rolls, run.spec) for rolls in (run.decode(z), x))
     report: dict[str, Any] = {
-        "kl_nats": float(kl.sum(1).mean()),
-        "active_units": int((mu.var(0) > ACTIVE).sum()),
-        "latents": mu.shape[1],
         "note_accuracy_free": note_accuracy(tokens_of(made), tokens_of(true)),
         "pitch_accuracy_free": float((sounding(made) == sounding(true)).mean()),
     }
-    if method.token_logits is not None:
-        report["note_accuracy_teacher_forced"] = note_accuracy(
-            sampling.likeliest_tokens(method, params, mu, x), tokens_of(true)
-        )
-    return report | interpolation_report(method, params, extras, mu, spec)
+    abilities = run.method.abilities
+    if "posterior" in abilities:
+        mu, logvar = run.apply("posterior", x, None)
+        kl = 0.5 * (np.expm1(logvar) - logvar + mu**2)  # to N(0, 1), nats: arXiv:1312.6114, appendix B
+        report |= {
+            "kl_nats": float(kl.reshape(len(kl), -1).sum(1).mean()),
+            "active_units": int((mu.var(0) > ACTIVE).sum()),
+            "latents": int(np.prod(mu.shape[1:])),
+        }
+    if "token_logits" in abilities:
+        likeliest = run.apply("token_logits", z, x, then=lambda logits: logits.argmax(-1))
+        report["note_accuracy_teacher_forced"] = note_accuracy(likeliest, tokens_of(true))
+    return report | interpolation_report(run, z)
 
 
-def interpolation_report(
-    method: Method, params: Params, extras: Mapping[str, Any], mu: Float[np.ndarray, "n z"], spec: ArraySpec
-) -> dict[str, Any]:
-    """Hamming distance to the first piece along great circles between the means of held-out pieces.
+def interpolation_report(run: Any, z: Any) -> dict[str, Any]:
+    """Hamming distance to the first piece along the ways between the latents of held-out pieces.
 
     `interpolation` has the mean share of steps and voices that sound another pitch than in the first piece, from 0 at
     one end; `interpolation_rising` is the share of steps in which it does not fall, pair by pair (Roberts et al. 2018,
     arXiv:1803.05428).
     """
-    pairs = min(PAIRS, len(mu) // 2)
-    first, last = mu[:pairs], mu[-pairs:]
-    t = np.linspace(0.0, 1.0, STEPS + 1, dtype=np.float32)
-    z = np.concatenate([slerp(first, last, np.full((pairs, 1), step, np.float32)) for step in t])
-    made = sounding(binary_rolls(sampling.generate(method, params, extras, z, None), spec))
-    made = made.reshape(STEPS + 1, pairs, -1)
+    pairs = min(PAIRS, count(z) // 2)
+    first, last = rows(z, slice(pairs)), rows(z, slice(-pairs, None))
+    between = run.method.abilities.get("between", great_circles)
+    steps = np.linspace(0.0, 1.0, STEPS + 1, dtype=np.float32)
+    way = joined([between(first, last, np.full(pairs, step, np.float32)) for step in steps])
+    made = sounding(binary_rolls(run.decode(way), run.spec)).reshape(STEPS + 1, pairs, -1)
     distance: Float64[np.ndarray, "s pairs"] = (made != made[:1]).mean(2)
     return {
         "interpolation": [float(d) for d in distance.mean(1)],
@@ -129,6 +142,3 @@ def note_accuracy(made: np.ndarray, true: np.ndarray) -> float:
     """Share of all notes of `true` that `made` starts at the same step, voice and pitch; NaN without notes."""
     starts = true < PITCHES
     return float((made == true)[starts].mean()) if starts.any() else float("nan")
-
-
-__all__ = ["binary_rolls", "interpolation_report", "latent_report", "sample_report"]

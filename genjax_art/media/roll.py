@@ -1,28 +1,34 @@
 """Music as files: MIDI to open, WAV to hear, a piano roll in colours to see."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from genjax_art.media.image import grid, replacing, write_png
+from genjax_art.errors import RunError, UsageError
+from genjax_art.files import replacing
+from genjax_art.media.image import grid, write_png
+from genjax_art.media.medium import Medium, Reading
 from genjax_art.media.synth import Sound, song_wav
-from genjax_art.midi import Song, midi_bytes
+from genjax_art.midi import Song, midi_bytes, read_midi
 from genjax_art.notes import (
     LOWEST,
     PITCHES,
     STEPS_PER_BAR,
     STEPS_PER_BEAT,
-    MusicError,
     Notes,
     decode_roll,
     notes_from_roll,
     notes_from_rows,
+    roll_from_notes,
+    window,
 )
 from genjax_art.spec import ArraySpec
+from genjax_art.voices import assign_voices
 
-ENDINGS = ".mid, .wav, .png, .npz"  # the last by `writers.py`
+ENDINGS = ".mid, .wav, .png, .npz"  # the last by `medium.py`
 # One colour per voice, told apart by colour-blind eyes too: Okabe & Ito, "Color Universal Design", 2008.
 COLOURS = np.asarray(
     [
@@ -88,7 +94,7 @@ def write_song(out: Path, song: Song, metadata: Mapping[str, str], sound: Sound 
             endings = (".mid", ".wav", ".png")
             return [path for ending in endings for path in write_song(out.with_suffix(ending), song, metadata, sound)]
         case _:
-            raise MusicError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
+            raise UsageError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
     return [out]
 
 
@@ -110,7 +116,7 @@ def join_rolls(rolls: UInt8[np.ndarray, "n steps 60 planes"]) -> Song:
 
 def sheet(x: Float[np.ndarray, "n steps 60 planes"], spec: ArraySpec) -> UInt8[np.ndarray, "h w 3"]:
     """The piano rolls of all pieces in one picture, row by row."""
-    rolls = decode_roll(x, (spec.low + spec.high) / 2)
+    rolls = binary_rolls(x, spec)
     return grid(np.stack([piano_roll(notes_from_roll(roll), len(roll)) for roll in rolls]), padding=4)
 
 
@@ -119,20 +125,27 @@ def write_samples(
     x: Float[np.ndarray, "n steps 60 planes"],
     spec: ArraySpec,
     metadata: Mapping[str, str],
+    *,
     tempo: float = 100.0,
-    sound: Sound | None = None,
+    soundfont: Path | None = None,
 ) -> list[Path]:
     """Write music as the ending of `out` asks and return the files written.
 
     `x` is decoded at the middle of the spec's range (see `notes.decode_roll`). `.mid`, `.wav`: all pieces one
     after another. `.png`: their piano rolls in one grid. No ending, or a folder that exists: `00000.mid`,
     `00000.wav`, `00000.png` and so on for each piece, with its `index`. Files of the same name are replaced,
-    others in the folder stay. `sound` as in `write_song`.
-    Raises MusicError for another ending, and for `x` not of the spec's shape.
+    others in the folder stay.
+
+    Args:
+      tempo: quarter notes a minute.
+      soundfont: play the WAV by the program FluidSynth with this soundfont (.sf2, .sf3) instead of the built-in
+        synthesiser.
+
+    Raises:
+      UsageError: another ending. MusicError: a tempo that is not positive, or a soundfont that cannot be played.
     """
-    if spec.kind != "roll" or x.shape[1:] != spec.shape:
-        raise MusicError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}: write_samples writes rolls")
-    rolls = decode_roll(x, (spec.low + spec.high) / 2)
+    sound = sound_of(soundfont)
+    rolls = binary_rolls(x, spec)
     if out.suffix.lower() == ".png" and not out.is_dir():
         write_png(out, sheet(x, spec), metadata)
         return [out]
@@ -144,3 +157,90 @@ def write_samples(
         song = Song(notes_from_roll(roll), len(roll), tempo)
         paths += write_song(out / f"{i:05d}", song, {**metadata, "index": str(i)}, sound)
     return paths
+
+
+def write_wholes(
+    out: Path,
+    wholes: Sequence[Float[np.ndarray, "steps 60 planes"]],
+    spec: ArraySpec,
+    about: Mapping[str, str],
+    rate: float | None,
+    in_one: bool,
+    *,
+    tempo: float = 100.0,
+    soundfont: Path | None = None,
+) -> list[Path]:
+    """Write pieces of any length as songs, in `rate` quarter notes a minute, as the ending of `out` asks.
+
+    One after another in one song (`in_one`), or each in files of its own: `name-0.mid`, `name-1.mid`, ... if there are
+    several, each with its `index`. Without an ending MIDI, WAV and PNG. Options as of `write_samples`.
+    """
+    sound, beats = sound_of(soundfont), rate or tempo
+    songs = [Song(notes_from_roll(binary_rolls(whole, spec)), len(whole), beats) for whole in wholes]
+    if in_one:
+        ends = np.cumsum([0] + [song.steps for song in songs])
+        rows = [song.notes.rows + np.asarray([start, 0, 0, 0]) for song, start in zip(songs, ends, strict=False)]
+        songs = [Song(notes_from_rows(np.concatenate(rows)), int(ends[-1]), beats)]
+    if out.suffix.lower() not in ("", ".mid", ".wav", ".png"):
+        raise UsageError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for all three")
+    paths: list[Path] = []
+    for i, song in enumerate(songs):
+        name = out if len(songs) == 1 else out.with_name(f"{out.stem}-{i}{out.suffix}")
+        paths += write_song(name, song, {**about, "index": str(i)} if len(songs) > 1 else about, sound)
+    return paths
+
+
+def sound_of(soundfont: Path | None) -> Sound | None:
+    """FluidSynth with that soundfont; None for the built-in synthesiser."""
+    if soundfont is None:
+        return None
+    from genjax_art.media.fluidsynth import soundfont_player
+
+    return soundfont_player(soundfont)
+
+
+def binary_rolls(x: Float[np.ndarray, "*n t p c"], spec: ArraySpec) -> UInt8[np.ndarray, "*n t p c"]:
+    """Rolls as they are written to files."""
+    return decode_roll(x, (spec.low + spec.high) / 2)
+
+
+def read_music(file: Path, spec: ArraySpec) -> Reading:
+    """The 4/4 bars of a MIDI file as one roll of as many voices as the spec has, and its tempo.
+
+    The first section in 4/4 is read. Notes beyond the voices or the roll's range are left out, with a warning.
+
+    Raises:
+      MusicError: not a MIDI file, damaged, empty, drums only or nowhere in 4/4.
+      RunError: no note is left.
+    """
+    voices = spec.channels // 2
+    song = read_midi(file)
+    notes, left_out = assign_voices(song.notes, voices)
+    start, end = song.sections[0]
+    steps = -(-(end - start) // STEPS_PER_BAR) * STEPS_PER_BAR
+    notes = window(notes, start, steps)
+    if not len(notes):
+        raise RunError(f"{file} has no notes from MIDI pitch 30 to 89 in its first section in 4/4; transpose it")
+    if left_out or song.moved or len(song.sections) > 1:
+        logging.getLogger(__name__).warning(
+            "%s: %d notes left out, %d moved to the grid of sixteenths, %d of %d sections in 4/4 read",
+            *(file, left_out, song.moved, 1, len(song.sections)),
+        )
+    last = -(-int(notes.end.max()) // STEPS_PER_BAR) * STEPS_PER_BAR
+    roll = roll_from_notes(notes, steps, voices)[:last]
+    return Reading(file.name, spec.low + np.float32(spec.high - spec.low) * roll.astype(np.float32), song.tempo)
+
+
+MEDIUM = Medium(
+    metrics=("music_report",),
+    write=write_samples,
+    sheet=sheet,
+    samples=(".mid", ".wav", ".png"),
+    walk=(".mid", ".wav", ".png"),
+    frames=4,  # each is a whole piece
+    reads="midi",
+    read=read_music,
+    write_wholes=write_wholes,
+    unit=STEPS_PER_BAR,
+    unit_name="bars",
+)

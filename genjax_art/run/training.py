@@ -11,21 +11,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from genjax_art import runs, sampling
+from genjax_art import sampling
 from genjax_art.build import Plan
 from genjax_art.data.arrays import Source
 from genjax_art.data.batches import batches, to_range
-from genjax_art.errors import RunError
 from genjax_art.keys import fold
-from genjax_art.media.writers import sheet, write_samples
+from genjax_art.latents import example_keys
+from genjax_art.media import medium
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
-from genjax_art.objectives.method import draw_latents
-from genjax_art.train import seeds
+from genjax_art.run import layout
+from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
-from genjax_art.train.compile import Compiled, How, compile_step, default_how
+from genjax_art.train.compile import Compiled, How, compile_step
+from genjax_art.train.logs import METRICS_FILE, RunLog, read_metrics, run_log
 from genjax_art.train.loop import Hook, train
-from genjax_art.train.state import TrainState, create_state, state_shapes
-from genjax_art.train.step import batches_per_step, make_step
+from genjax_art.train.state import TrainState, create_state
+from genjax_art.train.step import make_step
 from genjax_art.train.watch import collapse_watch
 
 PICTURES = 64  # in a sample grid
@@ -44,10 +45,7 @@ def initial_state(plan: Plan) -> TrainState:
         return create_state(plan.method.players, params, extras, seed=seed, ema=plan.ema)
 
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    if plan.seeds == 1:
-        return jax.jit(init, compiler_options=options)(np.int32(plan.seed))
-    members = jax.vmap(init, out_axes=seeds.AXES)
-    return jax.jit(members, compiler_options=options)(np.arange(plan.seed, plan.seed + plan.seeds, dtype=np.int32))
+    return plan.seeds.create(init, options)
 
 
 def compile_plan(plan: Plan, how: How | None) -> Compiled:
@@ -57,30 +55,23 @@ def compile_plan(plan: Plan, how: How | None) -> Compiled:
       RunError: several seeds on several devices.
     """
     step = make_step(plan.method.players, ema=plan.ema)
-    if plan.seeds == 1:
-        return compile_step(step, how or default_how())
-    if how not in (None, "jit"):
-        raise RunError(f"several seeds train on one device: leave --parallel {how} out, or --seeds")
-    return compile_step(seeds.vmap_step(step), "jit")
+    return compile_step(plan.seeds.lift(step), plan.seeds.how(how))
 
 
 def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.ndarray], None, None]:
     """This process's batches from step `start` on; with several seeds each member's are those of its own seed."""
-    rows = plan.batch_size * batches_per_step(plan.method.players)
 
     def of_seed(seed: int) -> Generator[dict[str, np.ndarray], None, None]:
         return batches(
             source,
-            batch_size=rows,
+            batch_size=plan.images_per_step,
             seed=seed,
             start=start,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
 
-    if plan.seeds == 1:
-        return of_seed(plan.seed)
-    return seeds.stack_batches([of_seed(seed) for seed in range(plan.seed, plan.seed + plan.seeds)])
+    return plan.seeds.stream(of_seed)
 
 
 def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, resume: bool = False) -> int:
@@ -89,43 +80,22 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     Raises:
       RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
     """
-    runs.check_folder(folder, plan.steps, resume=resume)
+    layout.check_folder(folder, plan.run.steps, resume=resume)
     compiled = compile_plan(plan, how)
     # refused before anything is written where the devices cannot share the batch equally
-    compiled.put_batch({"x": np.zeros((plan.batch_size // jax.process_count(), 1), np.float32)})
-    from genjax_art.train.curves import draw_curves
-    from genjax_art.train.logs import read_metrics, run_log
-
+    compiled.put_batch({"x": np.zeros((plan.run.batch_size // jax.process_count(), 1), np.float32)})
     with ExitStack() as stack:
         caught = stack.enter_context(_signals())
         fresh = None if resume else initial_state(plan)
         checkpoints = stack.enter_context(
-            Checkpoints(folder / runs.CHECKPOINTS, keep_latest=plan.keep_latest, keep_best=plan.keep_best)
+            Checkpoints(folder / layout.CHECKPOINTS, keep_latest=plan.run.keep_latest, keep_best=plan.run.keep_best)
         )
-        shapes = seeds.shapes_of(state_shapes(plan.method.players, plan.method.init, plan.ema), plan.seeds)
-        state = checkpoints.restore(shapes) if fresh is None else fresh
-        runs.write_config(folder, plan.config)  # only now: a checkpoint that cannot be read changes nothing
+        state = checkpoints.restore(plan.state_shapes()) if fresh is None else fresh
+        layout.write_config(folder, plan.config)  # only now: a checkpoint that cannot be read changes nothing
         start = int(state.step)
-        images = plan.batch_size * batches_per_step(plan.method.players)
-        log = stack.enter_context(run_log(folder, total_steps=plan.steps, batch_size=images, start_step=start))
-        score, draw = _scorer(plan, source), _drawer(plan, folder)
-        watch = collapse_watch(lambda line: print(line, file=sys.stderr, flush=True))
-
-        def on_log(step: int, metrics: Mapping[str, float]) -> None:
-            log.scalars(step, metrics)
-            log.progress(step, metrics)
-            watch(step, metrics)
-
-        def on_sample(step: int, state: TrainState) -> None:
-            log.image(step, "samples", draw(step, state))
-
-        def on_save(step: int, state: TrainState) -> None:
-            checkpoints.save(step, state, score(state))
-
-        def stop(step: int) -> bool:
-            log.progress(step)
-            return bool(caught)
-
+        log = stack.enter_context(
+            run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start)
+        )
         stream = stream_of(plan, source, start)
         stack.callback(stream.close)
         began = time.monotonic()
@@ -133,16 +103,53 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             compiled,
             compiled.put_state(state),
             stream,
-            steps=plan.steps,
-            log=on_log,
-            log_every=plan.log_every,
-            hooks=[Hook(plan.sample_every, on_sample), Hook(plan.save_every, on_save)],
-            stop=stop,
+            steps=plan.run.steps,
+            log=_logger(log),
+            log_every=plan.run.log_every,
+            hooks=[
+                Hook(plan.run.sample_every, _sampler(plan, folder, log)),
+                Hook(plan.run.save_every, _saver(plan, source, checkpoints)),
+            ],
+            stop=_stopper(log, caught),
         )
         seconds = time.monotonic() - began
-    draw_curves(read_metrics(folder / "metrics.jsonl"), folder / runs.CURVES)
-    print(_last_line(folder, start, int(state.step), plan.steps, seconds))
+    curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
+    print(_last_line(folder, start, int(state.step), plan.run.steps, seconds))
     return 128 + caught[0] if caught else 0
+
+
+def _logger(log: RunLog) -> Callable[[int, Mapping[str, float]], None]:
+    """Writes a row of metrics, shows progress, and warns of mode collapse."""
+    watch = collapse_watch(lambda line: print(line, file=sys.stderr, flush=True))
+
+    def on_log(step: int, metrics: Mapping[str, float]) -> None:
+        log.scalars(step, metrics)
+        log.progress(step, metrics)
+        watch(step, metrics)
+
+    return on_log
+
+
+def _sampler(plan: Plan, folder: Path, log: RunLog) -> Callable[[int, TrainState], None]:
+    """Draws pictures from fixed latents into the run folder and the log."""
+    draw = _drawer(plan, folder)
+    return lambda step, state: log.image(step, "samples", draw(step, state))
+
+
+def _saver(plan: Plan, source: Source, checkpoints: Checkpoints) -> Callable[[int, TrainState], None]:
+    """Saves a checkpoint with the score of its samples."""
+    score = _scorer(plan, source)
+    return lambda step, state: checkpoints.save(step, state, score(state))
+
+
+def _stopper(log: RunLog, caught: list[int]) -> Callable[[int], bool]:
+    """Whether a signal asks to stop, after the progress was shown."""
+
+    def stop(step: int) -> bool:
+        log.progress(step)
+        return bool(caught)
+
+    return stop
 
 
 def _last_line(folder: Path, start: int, done: int, steps: int, seconds: float) -> str:
@@ -161,33 +168,34 @@ def _scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
 
     With several seeds it is the mean of the members' distances.
     """
-    n = min(SCORED, len(source))
-    rows = np.random.default_rng(plan.seed).permutation(len(source))[:n]
+    seed, n = plan.run.seed, min(SCORED, len(source))
+    rows = np.random.default_rng(seed).permutation(len(source))[:n]
     distance = jax.jit(sliced_wasserstein)
 
     def score(state: TrainState) -> float:
         real = to_range(source.take(rows)["x"], plan.spec)
-        members = [_host(state)] if plan.seeds == 1 else [seeds.member(_host(state), i) for i in range(plan.seeds)]
-        made = [sampling.sample(plan.method, one, n=n, seed=plan.seed) for one in members]
-        return float(np.mean([distance(x, real, jax.random.key(plan.seed)) for x in made]))
+        members = [sampling.weights_of(one)[0] for one in plan.seeds.members(_host(state))]
+        made = [sampling.sample(plan.method, weights, n=n, seed=seed) for weights in members]
+        return float(np.mean([distance(x, real, jax.random.key(seed)) for x in made]))
 
     return score
 
 
 def _drawer(plan: Plan, folder: Path) -> Callable[[int, TrainState], np.ndarray]:
     """Writes the pictures of fixed latents after a step and returns them as one sheet; of several seeds the first."""
-    key = jax.random.key(plan.seed)
-    z = draw_latents(fold(key, "pictures"), PICTURES, plan.method.latents)
+    key = jax.random.key(plan.run.seed)
     classes = len(plan.method.classes)
     labels = np.arange(PICTURES, dtype=np.int32) % classes if classes else None
+    keys = example_keys(fold(key, "decoder"), PICTURES)
 
     def draw(step: int, state: TrainState) -> np.ndarray:
-        one = _host(state) if plan.seeds == 1 else seeds.member(_host(state), 0)
-        params, extras, which = sampling.parameters(plan.method, one)
-        x = sampling.generate(plan.method, params, extras, z, labels)
-        path = folder / runs.SAMPLES / f"step_{step:07d}.png"
-        write_samples(path, x, plan.spec, {"step": str(step), "seed": str(plan.seed), "parameters": which})
-        return sheet(x, plan.spec)
+        weights, which = sampling.weights_of(plan.seeds.member(_host(state)))
+        z = sampling.draw(plan.method, weights, fold(key, "pictures"), PICTURES, labels)
+        x = sampling.decode(plan.method, weights, z, labels, keys)
+        path = folder / layout.SAMPLES / f"step_{step:07d}.png"
+        about = {"step": str(step), "seed": str(plan.run.seed), "parameters": which}
+        medium.write(path, x, plan.spec, about)
+        return medium.sheet(x, plan.spec)
 
     return draw
 

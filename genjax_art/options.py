@@ -1,0 +1,133 @@
+"""Options of the command line, typed by the parts that take them: each has its part's type, default and words.
+
+An experiment becomes a dataclass whose fields are the options of its own components, which tyro parses, and what tyro
+returns becomes an experiment again.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from genjax_art import parts
+from genjax_art.build import find_part
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
+
+NAME_HELP = "Which one: the name of a file in our rooms, or my_module:build for a part of yours."
+Field = tuple[str, Any, Any]  # name, type, default
+
+
+def words(text: str) -> Any:
+    """The help of an option."""
+    return tyro.conf.arg(help=text or None)
+
+
+def make(name: str, fields: list[Field]) -> type:
+    """A dataclass of these fields; a default of dataclasses.MISSING makes an option obligatory."""
+    made: list[Any] = []
+    for field, kind, default in fields:
+        given = default is not dataclasses.MISSING
+        made.append((field, kind, *([dataclasses.field(default_factory=partial(_same, default))] if given else [])))
+    return dataclasses.make_dataclass(name, made, kw_only=True, frozen=True)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def fields_of(part: parts.Part, values: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> list[Field]:
+    """The options of a part with these defaults; `aliases` are further names of options."""
+    found: list[Field] = []
+    for name, about in parts.options(part).items():
+        kind, default = about.type, values.get(name, dataclasses.MISSING)
+        if isinstance(about.default, Mapping) and about.default:  # a weight for each name
+            (_, entry) = typing.get_args(kind)
+            group = make(name, [(key, entry, value) for key, value in default.items()])
+            found.append((name, Annotated[group, words(about.help)], group()))
+            continue
+        alias = [f"--{aliases[name]}"] if aliases and name in aliases else None
+        found.append((name, Annotated[kind, tyro.conf.arg(help=about.help or None, aliases=alias)], default))
+    return found
+
+
+def plain(value: Any) -> Any:
+    """What tyro returned as plain data that JSON can hold: groups become dictionaries, paths words."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return str(value) if isinstance(value, Path) else value
+
+
+def _component(kind: str, component: Component) -> Any:
+    """An instance of a dataclass of the component's name and options."""
+    part = find_part(kind, component.name)
+    values = parts.complete(part, kind, component.name, component.options)
+    name: Field = ("name", Annotated[str, words(NAME_HELP)], component.name)
+    return make(kind, [name, *fields_of(part, values)])()
+
+
+def _group(name: str, values: Mapping[str, Any]) -> Any:
+    return make(name, [(field, type(value), value) for field, value in values.items()])()
+
+
+def _optimizer(player: str, optimizer: Optimizer) -> Any:
+    help_of = parts.field_help(Optimizer)
+    transform, schedule = _component("optimizer", optimizer.transform), _component("schedule", optimizer.schedule)
+    fields: list[Field] = [
+        ("learning_rate", Annotated[float, words(help_of["learning_rate"])], optimizer.learning_rate),
+        ("transform", Annotated[type(transform), words(help_of["transform"])], transform),
+        ("schedule", Annotated[type(schedule), words(help_of["schedule"])], schedule),
+        ("clip", Annotated[float | None, words(help_of["clip"])], optimizer.clip),
+    ]
+    return make(player, fields)()
+
+
+def typed(experiment: Experiment) -> Any:
+    """The experiment as an instance of a dataclass of its options, completed.
+
+    Raises:
+      UsageError: an unknown component or option, or a value that is not among an option's choices.
+    """
+    help_of = parts.field_help(Experiment)
+    values: dict[str, Any] = {
+        "model": _component("model", experiment.model),
+        "objective": _component("objective", experiment.objective),
+        "data": experiment.data,
+        "optimizers": _group("optimizers", {name: _optimizer(name, o) for name, o in experiment.optimizers.items()}),
+    }
+    fields: list[Field] = [("name", Annotated[str, words(help_of["name"])], experiment.name)]
+    fields += [(name, type(value), value) for name, value in values.items()]
+    fields += [
+        ("run", Annotated[RunOptions, tyro.conf.arg(name="")], experiment.run),
+        ("ema_half_life", Annotated[dict[str, float], words(help_of["ema_half_life"])], experiment.ema_half_life),
+        ("ema_burn_in", Annotated[float, words(help_of["ema_burn_in"])], experiment.ema_burn_in),
+    ]
+    return make("experiment", fields)()
+
+
+def untyped(options: Any) -> Experiment:
+    """The experiment of what `typed` made and tyro changed."""
+
+    def component(value: Any) -> Component:
+        found = plain(value)
+        return Component(found.pop("name"), found)
+
+    def optimizer(value: Any) -> Optimizer:
+        return Optimizer(value.learning_rate, component(value.transform), component(value.schedule), value.clip)
+
+    return Experiment(
+        name=options.name,
+        model=component(options.model),
+        objective=component(options.objective),
+        optimizers={
+            field.name: optimizer(getattr(options.optimizers, field.name))
+            for field in dataclasses.fields(options.optimizers)
+        },
+        data=options.data,
+        run=options.run,
+        ema_half_life=dict(options.ema_half_life),
+        ema_burn_in=options.ema_burn_in,
+    )

@@ -1,0 +1,1 @@
+"""A run folder: its layout, training into it, loading it back."""

@@ -1,0 +1,171 @@
+"""A run folder as one value: what verbs, measures, benchmarks and notebooks draw from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from genjax_art import sampling
+from genjax_art.build import Plan, build_plan, components
+from genjax_art.config import Experiment, from_json
+from genjax_art.errors import RunError, UsageError
+from genjax_art.latents import TYPICAL, Latents, Spread
+from genjax_art.media.medium import Medium, find_medium
+from genjax_art.objectives.method import Method, Weights
+from genjax_art.parts import outside
+from genjax_art.run import layout
+from genjax_art.sampling import Which
+from genjax_art.spec import ArraySpec, Key, Keys
+from genjax_art.train.checkpoint import Checkpoints
+from genjax_art.train.state import TrainState
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: its experiment, built, and the state of one checkpoint (of one member) in host memory."""
+
+    folder: Path
+    experiment: Experiment
+    plan: Plan
+    state: TrainState
+    which: Which = "default"  # parameters themselves (raw), moving averages (ema), or these where there are some
+
+    @property
+    def method(self) -> Method:
+        return self.plan.method
+
+    @property
+    def spec(self) -> ArraySpec:
+        return self.plan.spec
+
+    @cached_property
+    def medium(self) -> Medium:
+        return find_medium(self.spec.kind)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Parameters and extras of all players, on the device."""
+        return jax.device_put(sampling.weights_of(self.state, self.which)[0])
+
+    @property
+    def step(self) -> int:
+        return int(self.state.step)
+
+    def about(self, seed: int | None = None) -> dict[str, str]:
+        """What every file tells: preset, step, seed, and which parameters by kind and hash."""
+        weights, kind = sampling.weights_of(self.state, self.which)
+        seeded = {} if seed is None else {"seed": str(seed)}
+        digest = sampling.parameter_hash(weights.params)
+        return {
+            "preset": self.plan.name,
+            "step": str(self.step),
+            **seeded,
+            "parameters": kind,
+            "parameter_hash": digest,
+        }
+
+    def labels(self, n: int, seed: int = 0, label: str | None = None) -> Int[np.ndarray, " n"] | None:
+        """n labels: of one class, or all classes in turn; None where the run is not conditional."""
+        return sampling.labels_for(self.method, n, seed, label)
+
+    def sample(
+        self, n: int, seed: int = 0, label: str | None = None, spread: Spread = TYPICAL
+    ) -> Float[np.ndarray, "n ..."]:
+        """n examples [n, *shape] in the range of `spec`, the same for the same arguments."""
+        return sampling.sample(self.method, self.weights, n=n, seed=seed, label=label, spread=spread)
+
+    def draw(self, key: Key, n: int, labels: Any = None, spread: Spread = TYPICAL) -> Latents:
+        """n latents from the prior."""
+        return sampling.draw(self.method, self.weights, key, n, labels, spread)
+
+    def decode(self, z: Latents, labels: Any = None, keys: Keys | None = None) -> Float[np.ndarray, "n ..."]:
+        """Examples for latents; with `keys`, one each, a decoder that draws draws, without it takes the likeliest."""
+        return sampling.decode(self.method, self.weights, z, labels, keys)
+
+    def encode(self, x: Float[np.ndarray, "n ..."], labels: Any = None) -> Latents:
+        """The mean latents of examples."""
+        return sampling.encode(self.method, self.weights, x, labels)
+
+    def apply(self, name: str, *arrays: Any, then: Callable[[Any], Any] = lambda found: found) -> Any:
+        """What the ability `name` of (weights, *arrays) gives, and `then` makes of it, batch first, piece by piece."""
+        ability = self.ability(name, "choose another run")
+        step = jax.jit(lambda weights, *arrays: then(ability(weights, *arrays)))
+        return sampling.in_chunks(lambda *arrays: step(self.weights, *arrays), *arrays)
+
+    def ability(self, name: str, remedy: str) -> Callable[..., Any]:
+        """What only some methods can, by name (see `Method`)."""
+        return sampling.ability(self.method, name, remedy)
+
+
+def load_run(
+    folder: Path | str,
+    checkpoint: str | int = "latest",
+    member: int = 0,
+    *,
+    which: Which = "default",
+    trust: Sequence[str] = (),
+) -> Run:
+    """The run in a folder that `train.py` made.
+
+    Args:
+      folder: of the run.
+      checkpoint: "latest", "best" (by score) or a step.
+      member: of a run with several seeds: which one, counted from 0.
+      which: "ema" moving averages of parameters, "raw" the parameters, "default" averages where there are some.
+      trust: modules from outside this package that the run's config may name and that may be imported.
+
+    Raises:
+      UsageError: another word. RunError: no run, no such checkpoint or member, or an untrusted part.
+    """
+    folder = Path(folder)
+    experiment, spec = read_experiment(folder, trust)
+    plan = build_plan(experiment, spec)
+    run = Run(folder, experiment, plan, load_state(plan, folder, str(checkpoint), member), which)
+    sampling.weights_of(run.state, which)  # refused at once where there are no averages
+    return run
+
+
+def read_experiment(folder: Path, trust: Sequence[str] = ()) -> tuple[Experiment, ArraySpec]:
+    """The experiment of a run folder, and what its arrays are. Nothing that the folder names is imported here.
+
+    Raises:
+      RunError: no run there, its config cannot be read, or it names parts of modules that are not in `trust`.
+    """
+    config, spec = layout.read_config(folder)
+    try:
+        experiment = from_json(config)
+    except ValueError as error:
+        raise RunError(f"{folder}: {error}") from error
+    named = outside([spec.kind, *(component.name for _, component in components(experiment))])
+    if unknown := [module for module in named if module not in trust]:
+        raise RunError(
+            f"{folder} uses code from outside this package, of the module {' and '.join(unknown)}: "
+            f"if you trust it, add --trust {' '.join(unknown)}"
+        )
+    return experiment, spec
+
+
+def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int = 0) -> TrainState:
+    """The state of a run at `latest`, `best` or a step, in host memory; of several seeds that of one `member`.
+
+    Raises:
+      UsageError: another word. RunError: no such checkpoint or member.
+    """
+    seeds = plan.seeds
+    if not 0 <= member < seeds.count:
+        raise RunError(f"{folder} has no member {member}: it was trained with --seeds {seeds.count}, counted from 0")
+    if checkpoint not in ("latest", "best") and not checkpoint.isdigit():
+        raise UsageError(f"--checkpoint must be latest, best or a step, got {checkpoint!r}")
+    if layout.last_step(folder) == 0:
+        raise RunError(f"no checkpoint in {folder} yet: train on with --resume, or wait for its first save")
+    with Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
+        step = int(checkpoint) if checkpoint.isdigit() else checkpoints.best_step() if checkpoint == "best" else None
+        if checkpoint == "best" and step is None:
+            raise RunError(f"no checkpoint in {folder} has a score: use --checkpoint latest or a step")
+        state = checkpoints.restore(plan.state_shapes(), step)
+    return seeds.member(state, member)

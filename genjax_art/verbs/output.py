@@ -1,0 +1,46 @@
+"""Where a verb writes, and with which options of the medium's writer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genjax_art.media import medium
+from genjax_art.run.load import Run
+
+
+@dataclass(frozen=True)
+class Output:
+    """`path` is what the user `named`, or else what files are called by default: runs/x/walk, to which endings come.
+
+    `options` go to the medium's writer.
+    """
+
+    path: Path
+    named: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def samples(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
+        """Writes independent examples [n, *shape]; a name without an ending is a folder of single files."""
+        outs = [self.path] if self.named else self._with(run.medium.samples)
+        return [p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options)]
+
+    def walk(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
+        """Writes the frames [n, *shape] of a film, or of what the medium has in its place."""
+        outs = [self.path] if self.named and self.path.suffix else self._with(run.medium.walk)
+        return [p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options)]
+
+    def wholes(
+        self, run: Run, wholes: Sequence[np.ndarray], about: Mapping[str, str], *, rate: float | None, in_one: bool
+    ) -> list[Path]:
+        """Writes arrays as long as the user's file that they come from; see `medium.write_wholes`."""
+        endings = run.medium.walk if in_one else run.medium.samples
+        found = []
+        for out in [self.path] if self.named and self.path.suffix else self._with(endings):
+            found += medium.write_wholes(out, wholes, run.spec, about, rate=rate, in_one=in_one, **self.options)
+        return found
+
+    def _with(self, endings: Sequence[str]) -> list[Path]:
+        return [self.path.with_name(self.path.name + ending) for ending in endings]
