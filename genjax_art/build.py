@@ -184,6 +184,20 @@ def build_source(experiment: Experiment, split: str | None = None) -> Source:
     )
 
 
+class _Parts(dict[str, Any]):
+    """Networks or transforms by name, as an objective's builder gets them.
+
+    One that is missing is a wrong choice of model or optimizers; any other KeyError in a builder is a defect of it.
+    """
+
+    def __init__(self, parts: Mapping[str, Any], objective: str, there_is: str) -> None:
+        super().__init__(parts)
+        self.objective, self.there_is = objective, there_is
+
+    def __missing__(self, name: str) -> Any:
+        raise UsageError(f"objective {self.objective} needs {name!r}; {self.there_is}")
+
+
 def build_method(experiment: Experiment, spec: ArraySpec) -> Method:
     """Networks, losses and optimizers of an experiment, composed for arrays of `spec`.
 
@@ -196,16 +210,19 @@ def build_method(experiment: Experiment, spec: ArraySpec) -> Method:
         raise RunError(
             f"a conditional model needs labels, and {experiment.data.name} has none: use --model.no-conditional"
         )
-    networks = _builder("model", experiment.model.name)(spec, **experiment.model.options)
+    objective, model = experiment.objective, experiment.model
+    networks = _builder("model", model.name)(spec, **model.options)
     transforms = {name: build_transform(o, experiment.steps) for name, o in experiment.optimizers.items()}
-    build = _builder("objective", experiment.objective.name)
-    try:
-        return build(networks, spec, transforms, **_grouped(build, experiment.objective.options))
-    except KeyError as error:
-        raise UsageError(
-            f"objective {experiment.objective.name} needs {error}; model {experiment.model.name} has networks "
-            f"{', '.join(networks)}, and there are optimizers for {', '.join(transforms)}"
-        ) from error
+    there_is = (
+        f"model {model.name} has networks {', '.join(networks)}, and there are optimizers for {', '.join(transforms)}"
+    )
+    build = _builder("objective", objective.name)
+    return build(
+        _Parts(networks, objective.name, there_is),
+        spec,
+        _Parts(transforms, objective.name, there_is),
+        **_grouped(build, objective.options),
+    )
 
 
 def build_transform(optimizer: Optimizer, steps: int) -> optax.GradientTransformation:
