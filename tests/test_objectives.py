@@ -10,7 +10,7 @@ import pytest
 from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.objectives import gan, vae
-from genjax_art.objectives.game import Rules
+from genjax_art.objectives.rules import Rules
 from genjax_art.spec import ArraySpec
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step

@@ -21,9 +21,9 @@ from genjax_art.losses.creative import (
     style_ambiguity,
 )
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import DEFAULT, Rules
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import Round
+from genjax_art.objectives.rules import DEFAULT, Rules
 from genjax_art.spec import ArraySpec
 
 AMBIGUITY = {"softmax": style_ambiguity, "binary": binary_style_ambiguity}
