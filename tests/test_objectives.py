@@ -131,7 +131,7 @@ class NormDiscriminator(nn.Module):
 
 
 def test_real_and_fake_have_batch_statistics_of_their_own():
-    """Together they would be told apart by the sign alone; apart each has mean 0."""
+    """Together the sign alone would distinguish them; apart each has mean 0."""
     networks = {**NETWORKS, "discriminator": NormDiscriminator()}
     method = gan.build(networks, SPEC, SGD, rules=Rules(loss="wasserstein"))
     params, extras = method.init(KEY)

@@ -41,7 +41,7 @@ def binary_style_ambiguity(logits: Float[Array, "b k"]) -> Float[Array, "b"]:
 
 
 def style_entropy(logits: Float[Array, "b k"]) -> Float[Array, "b"]:
-    """-sum_k p_k log p_k of the softmax, nats: 0 for a sure style head, ln K for a clueless one."""
+    """-sum_k p_k log p_k of the softmax, nats: 0 for a certain style head, ln K for equally likely styles."""
     log_p = _log_probabilities(logits)
     return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
 

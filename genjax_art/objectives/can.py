@@ -43,7 +43,7 @@ def build(
 
     Args:
       networks: as of `objectives/gan.py`; the discriminator's outputs have "style" [b, K], logits of the labels.
-      ambiguity: weight of the style ambiguity in the generator's loss; 0 imitates, as a GAN with a spectator.
+      ambiguity: weight of the style ambiguity in the generator's loss; with 0 G learns as in a GAN.
       form: "softmax", cross-entropy of the uniform distribution; "binary", K questions with target 1/K (the paper's
         equation).
       style_weight: weight of the style head's cross-entropy in the discriminator's loss.
@@ -61,7 +61,7 @@ def build(
             f"style ambiguity needs two styles or more; the data has {len(spec.classes)} labels: name others"
         )
     if not getattr(networks[gan.D], "styles", 0):
-        raise UsageError("objective can needs a discriminator that tells styles: use --model.style-head")
+        raise UsageError("objective can needs a discriminator that classifies styles: use --model.style-head")
 
     def discriminator_term(round: Round) -> tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]:
         assert round.of_real is not None

@@ -113,7 +113,7 @@ class Judge:
     def penalties(
         self, round: Round, extras: Mapping[str, Any]
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """The weighted sum of what holds this judge, and each before its weight. `extras`: its network's."""
+        """The weighted sum of this judge's regularisers, and each before its weight. `extras`: its network's."""
         weights = weighted(self.rules.penalties)
         names = frozenset(weights).intersection(PENALTIES)
         if names and STATISTICS in extras:
@@ -124,9 +124,11 @@ class Judge:
         return total, paid
 
     def key_from(self, key: Key) -> Key:
+        """Of the update's key, that of what is drawn for this judge alone."""
         return key if self.name == D else fold(key, f"judge {self.name}")
 
     def judging(self, params: Params, extras: Mapping[str, Any], update: Update) -> Callable[[Array], Outputs]:
+        """The network as a function of what is shown, of as many rows or twice as many; it forgets its new extras."""
         rows = len(update.batch["x"]) // self.rules.packing
         return lambda x: apply(self.network, params, extras, x, tiled(update.label, len(x) // rows))[0]
 

@@ -18,7 +18,7 @@ ADAPT_EVERY = 4  # updates of the discriminator: arXiv:2006.06676
 def memory_entry(judge: str) -> str:
     """The entry of a state's extras with the memory of that judge.
 
-    It is plain "memory" for the discriminator of a game with one judge: as in the checkpoints of all earlier runs.
+    Plain "memory" for a judge called `discriminator`, as in the checkpoints of runs from before there were several.
     """
     return MEMORY if judge == D else f"{judge} {MEMORY}"
 

@@ -31,8 +31,8 @@ class Rules:
     loss: str = "non_saturating"
     """Adversarial loss: a name in `ADVERSARIAL`."""
     penalties: Mapping[str, Value] = field(default_factory=lambda: NO_PENALTIES)
-    """Weights of what holds the discriminator: the penalties on its slope in `losses/penalty.py`, as factors (papers
-    that write gamma/2 for R1 and R2 have a weight of gamma/2 here), and `regularisers.OF_DISCRIMINATOR`."""
+    """Weights of the discriminator's regularisers: the penalties on its slope in `losses/penalty.py`, as factors
+    (papers that write gamma/2 for R1 and R2 have a weight of gamma/2 here), and `regularisers.OF_DISCRIMINATOR`."""
     generator_penalties: Mapping[str, Value] = field(default_factory=lambda: NO_GENERATOR_PENALTIES)
     """Weights of `regularisers.OF_GENERATOR` in the generator's loss."""
     lazy: int = 1
@@ -48,7 +48,7 @@ class Rules:
     """given: with that probability; adaptive: from 0 to at most that probability, as much as the discriminator
     overfits (ADA, arXiv:2006.06676)."""
     second_look: tuple[str, ...] = ("translation",)
-    """The augmentations under which the penalties cr and bcr want D's verdict to stay the same. Their papers' are
+    """The augmentations under which the penalties cr and bcr want D's output to stay the same. Their papers' are
     `flip translation`: for pictures that may be mirrored, which digits and piano rolls may not."""
     discriminator_repeats: int = 1
     """Updates of the discriminator in a step, each on a fresh batch."""
@@ -95,7 +95,7 @@ def weighted(penalties: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def check(rules: Rules, spec: ArraySpec, classes: int) -> None:
-    """Raises UsageError where the rules name what there is not, or make no sense.
+    """Raises UsageError where the rules name something unknown, or make no sense.
 
     Args:
       spec: of what the judge is given, which its view may have made of the examples.
