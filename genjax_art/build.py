@@ -190,6 +190,20 @@ def _averages(experiment: Experiment, images_per_step: int) -> dict[str, Decay]:
     }
 
 
+class _Parts(dict[str, Any]):
+    """Networks or transforms by name, as an objective's builder gets them.
+
+    One that is missing is a wrong choice of model or optimizers; any other KeyError in a builder is a defect of it.
+    """
+
+    def __init__(self, parts: Mapping[str, Any], objective: str, there_is: str) -> None:
+        super().__init__(parts)
+        self.objective, self.there_is = objective, there_is
+
+    def __missing__(self, name: str) -> Any:
+        raise UsageError(f"objective {self.objective} needs {name!r}; {self.there_is}")
+
+
 def _build_method(experiment: Experiment, spec: ArraySpec) -> Method:
     """Networks, losses and optimizers of a completed experiment, composed."""
     model, objective = experiment.model, experiment.objective
@@ -200,13 +214,15 @@ def _build_method(experiment: Experiment, spec: ArraySpec) -> Method:
     build_networks, build = find_part("model", model.name), find_part("objective", objective.name)
     networks = build_networks(spec, **parts.arguments(build_networks, model.options))
     transforms = {name: build_transform(o, experiment.run.steps) for name, o in experiment.optimizers.items()}
-    try:
-        return build(networks, spec, transforms, **parts.arguments(build, objective.options))
-    except KeyError as error:
-        raise UsageError(
-            f"objective {objective.name} needs {error}; model {model.name} has networks "
-            f"{', '.join(networks)}, and there are optimizers for {', '.join(transforms)}"
-        ) from error
+    there_is = (
+        f"model {model.name} has networks {', '.join(networks)}, and there are optimizers for {', '.join(transforms)}"
+    )
+    return build(
+        _Parts(networks, objective.name, there_is),
+        spec,
+        _Parts(transforms, objective.name, there_is),
+        **parts.arguments(build, objective.options),
+    )
 
 
 def build_transform(optimizer: Optimizer, steps: int) -> optax.GradientTransformation:

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from genjax_art.errors import RunError, UsageError
+from genjax_art.keys import fold
 from genjax_art.losses.creative import binary_style_ambiguity, label_cross_entropy, style_ambiguity
 from genjax_art.models import mlp
 from genjax_art.objectives import can, gan
@@ -102,9 +103,15 @@ def test_without_weight_it_is_the_gan():
     assert float(loss_of(gan.G, PARAMS, ambiguity=0.0)[0]) == pytest.approx(float(expected))
 
 
-def test_forms_agree_with_the_losses():
-    for form, function in (("softmax", style_ambiguity), ("binary", binary_style_ambiguity)):
-        assert can.AMBIGUITY[form] is function
+@pytest.mark.parametrize(("form", "function"), [("softmax", style_ambiguity), ("binary", binary_style_ambiguity)])
+def test_the_generator_pays_for_the_ambiguity_of_its_form(form, function):
+    z = jax.random.normal(fold(KEY, "latents"), (5, 3))
+    made = NETWORKS[gan.G].apply({"params": PARAMS[gan.G]}, z, None)
+    expected = float(jnp.mean(function(NETWORKS[gan.D].apply({"params": PARAMS[gan.D]}, made, None)["style"])))
+    with_term, (metrics, _) = loss_of(gan.G, PARAMS, form=form, ambiguity=2.0)
+    without, _ = loss_of(gan.G, PARAMS, form=form, ambiguity=0.0)
+    assert float(metrics["style_ambiguity"]) == pytest.approx(expected, rel=1e-5)
+    assert float(with_term - without) == pytest.approx(2 * expected, rel=1e-4)
 
 
 def test_what_it_cannot_do_without():

@@ -121,6 +121,18 @@ def test_parts_that_do_not_fit_together_are_refused():
     )
 
 
+def test_a_missing_key_of_a_builders_own_is_no_wrong_choice(monkeypatch):
+    """Only networks and optimizers are the user's to choose; the rest keeps its traceback."""
+
+    def build(networks, spec, transforms):
+        assert "encoder" not in networks and networks.get("encoder") is None
+        return {}["mine"]
+
+    monkeypatch.setattr("genjax_art.objectives.gan.build", build)
+    with pytest.raises(KeyError, match="mine"):
+        build_plan(dataclasses.replace(gan_experiment(), objective=Component("gan")), GREY)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -14,7 +14,7 @@ from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.penalty import PENALTIES
 from genjax_art.models import dcgan, mlp, r3gan, resnet
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import NO_GENERATOR_PENALTIES, NO_PENALTIES, Rules
+from genjax_art.objectives.rules import NO_GENERATOR_PENALTIES, NO_PENALTIES, Rules
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state

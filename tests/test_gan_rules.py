@@ -13,10 +13,11 @@ from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.losses.selection import top_share
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import Rules, descend
+from genjax_art.objectives.game import descend
 from genjax_art.objectives.memory import adapted, first_memory, remember
 from genjax_art.objectives.regularisers import LATENT_NOISE, OF_DISCRIMINATOR, OF_GENERATOR
 from genjax_art.objectives.rounds import MEMORY
+from genjax_art.objectives.rules import Rules
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step

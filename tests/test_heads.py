@@ -16,9 +16,9 @@ from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.models.heads import WithCodes, codes_of
 from genjax_art.objectives import acgan, infogan
-from genjax_art.objectives.game import NO_PENALTIES, Rules
 from genjax_art.objectives.method import Weights
 from genjax_art.objectives.rounds import MEMORY
+from genjax_art.objectives.rules import NO_PENALTIES, Rules
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state

@@ -10,8 +10,8 @@ import pytest
 from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.objectives import gan, vae
-from genjax_art.objectives.game import Rules
 from genjax_art.objectives.method import Weights
+from genjax_art.objectives.rules import Rules
 from genjax_art.spec import ArraySpec
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
@@ -132,7 +132,7 @@ class NormDiscriminator(nn.Module):
 
 
 def test_real_and_fake_have_batch_statistics_of_their_own():
-    """Together they would be told apart by the sign alone; apart each has mean 0."""
+    """Together the sign alone would distinguish them; apart each has mean 0."""
     networks = {**NETWORKS, "discriminator": NormDiscriminator()}
     method = gan.build(networks, SPEC, SGD, rules=Rules(loss="wasserstein"))
     params, extras = method.init(KEY)

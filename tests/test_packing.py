@@ -10,7 +10,7 @@ from small import small_networks
 from genjax_art.errors import UsageError
 from genjax_art.models.packing import pack, unpack
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import Rules
+from genjax_art.objectives.rules import Rules
 from genjax_art.spec import ArraySpec
 
 SHAPES = {"points": (6, 3), "roll": (6, 4, 5, 2), "clip": (6, 2, 3, 4, 1)}

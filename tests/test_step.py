@@ -173,6 +173,17 @@ def test_moving_average_by_hand():
         assert float(state.ema["b"]["w"]) == pytest.approx(b, rel=1e-5)
 
 
+def test_a_moving_average_keeps_its_dtype_and_does_not_drift():
+    """In bfloat16 0.999 rounds to 1: a sum of shares would grow by a thousandth of the parameters at every step."""
+    player = Player("a", lambda own, *_: (0.0 * own["w"], ({}, {"a": {}})), optax.sgd(0.0))
+    state = create_state((player,), {"a": {"w": jnp.bfloat16(1.0)}}, ema=("a",))
+    step = jax.jit(make_step((player,), ema={"a": 0.999}))
+    for _ in range(20):
+        state, _ = step(state, rows(1))
+    assert state.ema["a"]["w"].dtype == jnp.bfloat16
+    assert float(state.ema["a"]["w"]) == 1.0
+
+
 def test_who_has_no_average_is_not_averaged():
     players = (Player("a", pull("b"), optax.sgd(0.3)), Player("b", pull("a"), optax.sgd(0.3)))
     state, _ = make_step(players, ema={"a": 0.9})(toy(players, ema=("a",)), rows(1, 2))

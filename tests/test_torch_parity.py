@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genjax_art.benchmark.steps import rows
-from genjax_art.build import build_method
+from genjax_art.build import build_plan
 from genjax_art.spec import ArraySpec
 
 torch = pytest.importorskip("torch")
@@ -21,7 +21,7 @@ def noisy(params, seed):
 
 def ours_and_theirs(name):
     experiment, shape = rows()[name]
-    method = build_method(experiment, ArraySpec(shape))
+    method = build_plan(experiment, ArraySpec(shape)).method
     params, extras = method.init(jax.random.key(0))
     nets = torch_steps.networks(experiment.model.name, shape, experiment.model.options)
     return experiment, shape, method, params, extras, nets

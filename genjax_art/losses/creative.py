@@ -10,6 +10,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from genjax_art.losses.precision import at_least_float32
@@ -40,7 +41,7 @@ def binary_style_ambiguity(logits: Float[Array, "b k"]) -> Float[Array, "b"]:
 
 
 def style_entropy(logits: Float[Array, "b k"]) -> Float[Array, "b"]:
-    """-sum_k p_k log p_k of the softmax, nats: 0 for a sure style head, ln K for a clueless one."""
+    """-sum_k p_k log p_k of the softmax, nats: 0 for a certain style head, ln K for equally likely styles."""
     log_p = _log_probabilities(logits)
     return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
 
@@ -57,7 +58,7 @@ def label_cross_entropy(logits: Float[Array, "b k"], label: Int[Array, "b"]) -> 
     categorical code c: minus the bound on its mutual information with the picture, but for the constant H(c):
     InfoGAN, Chen et al. 2016 (arXiv:1606.03657).
     """
-    return -jnp.take_along_axis(_log_probabilities(logits), label[:, None], axis=-1)[:, 0]
+    return optax.softmax_cross_entropy_with_integer_labels(at_least_float32(logits), label)
 
 
 def gaussian_code_loss(

@@ -1,4 +1,4 @@
-"""Differentiable augmentation for the discriminator's eyes, and its adaptive probability.
+"""Differentiable augmentation of what the discriminator is given, and its adaptive probability.
 
 Reals and fakes are both shown to the discriminator through random distortions, which the generator's gradient
 passes: few pictures cannot be learnt by heart then, and the distortions do not leak into what is generated.

@@ -15,9 +15,9 @@ from genjax_art.errors import UsageError
 from genjax_art.losses.creative import label_cross_entropy
 from genjax_art.models.heads import WithHead
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import DEFAULT, Rules
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import D, G, Outputs, Round
+from genjax_art.objectives.rules import DEFAULT, Rules
 from genjax_art.spec import ArraySpec
 
 

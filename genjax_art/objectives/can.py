@@ -21,9 +21,9 @@ from genjax_art.losses.creative import (
     style_ambiguity,
 )
 from genjax_art.objectives import gan
-from genjax_art.objectives.game import DEFAULT, Rules
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import Round
+from genjax_art.objectives.rules import DEFAULT, Rules
 from genjax_art.spec import ArraySpec
 
 AMBIGUITY = {"softmax": style_ambiguity, "binary": binary_style_ambiguity}
@@ -43,7 +43,7 @@ def build(
 
     Args:
       networks: as of `objectives/gan.py`; the discriminator's outputs have "style" [b, K], logits of the labels.
-      ambiguity: weight of the style ambiguity in the generator's loss; 0 imitates, as a GAN with a spectator.
+      ambiguity: weight of the style ambiguity in the generator's loss; with 0 G learns as in a GAN.
       form: "softmax", cross-entropy of the uniform distribution; "binary", K questions with target 1/K (the paper's
         equation).
       style_weight: weight of the style head's cross-entropy in the discriminator's loss.
@@ -61,7 +61,7 @@ def build(
             f"style ambiguity needs two styles or more; the data has {len(spec.classes)} labels: name others"
         )
     if not getattr(networks[gan.D], "styles", 0):
-        raise UsageError("objective can needs a discriminator that tells styles: use --model.style-head")
+        raise UsageError("objective can needs a discriminator that classifies styles: use --model.style-head")
 
     def discriminator_term(round: Round) -> tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]:
         assert round.of_real is not None

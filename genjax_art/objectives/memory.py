@@ -1,7 +1,6 @@
-"""What a game carries from round to round, in the state's extras: a checkpoint has it, and a run resumes exactly.
+"""What a judge carries from round to round, in the state's extras: a checkpoint has it, and a run resumes exactly.
 
-A memory is written by the discriminator's updates, has only what the rules of the game ask for, and is the same on all
-devices.
+A memory is written by its judge's updates, has only what the rules ask for, and is the same on all devices.
 """
 
 import jax.numpy as jnp
@@ -9,11 +8,19 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.losses.penalty import moving_average
 from genjax_art.models.augment import adapt_probability
-from genjax_art.objectives.rounds import Memory, Outputs
+from genjax_art.objectives.rounds import MEMORY, D, Memory, Outputs
 from genjax_art.shards import device_axis_size, global_mean
 
 LECAM_DECAY = 0.99  # arXiv:2104.03310
 ADAPT_EVERY = 4  # updates of the discriminator: arXiv:2006.06676
+
+
+def memory_entry(judge: str) -> str:
+    """The entry of a state's extras with the memory of that judge.
+
+    Plain "memory" for a judge called `discriminator`, as in the checkpoints of runs from before there were several.
+    """
+    return MEMORY if judge == D else f"{judge} {MEMORY}"
 
 
 def first_memory(*, counting: bool, averaging: bool, adaptive: bool) -> dict[str, Array]:
@@ -51,9 +58,12 @@ def adapted(memory: Memory, logits: Float[Array, "b"], images: int) -> dict[str,
     }
 
 
-def step_of(memory: Memory, repeats: int, playing: str) -> Int[Array, ""] | None:
-    """How many steps of training are done, in which the discriminator is updated `repeats` times; None: not counted."""
+def step_of(memory: Memory, repeats: int, *, moves: bool) -> Int[Array, ""] | None:
+    """How many steps of training are done, in each of which the judge is updated `repeats` times; None: not counted.
+
+    `moves`: in an update of the judge; else in the generator's, before which the judge has moved in the same step.
+    """
     if "updates" not in memory:
         return None
-    before = memory["updates"] - (0 if playing == "discriminator" else 1)  # which has moved in this step already
+    before = memory["updates"] - (0 if moves else 1)
     return before // repeats

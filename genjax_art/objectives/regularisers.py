@@ -1,10 +1,11 @@
-"""Every regulariser of the game by name, as a function of the round. Their weights are the rules' affair.
+"""Every regulariser of the game by name: a judge's as functions of its round, the generator's of its update.
 
-Penalties on slopes are functions of a critic (`losses/penalty.py`) and are taken through the augmentation; the others
-look at outputs, weights, or a second look at the same pictures.
+The weights are in the rules. Penalties on slopes are functions of a critic (`losses/penalty.py`) and are taken through
+the augmentation; the others compare outputs or weights, or the outputs for a second look at the same pictures.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,13 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.keys import fold
 from genjax_art.losses.penalty import PENALTIES, consistency, lecam, orthogonal, squared_gradient_norm
-from genjax_art.objectives.rounds import Round
+from genjax_art.objectives.rounds import Round, Update
 from genjax_art.shards import global_normal
 
 LATENT_NOISE = 0.05  # standard deviation of dz in zCR, our choice
 
 Regulariser = Callable[[Round], Float[Array, "..."]]  # per example, or one number
+GeneratorRegulariser = Callable[[Update], Float[Array, "..."]]
 
 
 def lecam_of(round: Round) -> Float[Array, "b"]:
@@ -46,24 +48,32 @@ def consistency_of(round: Round, logits: Float[Array, "b"], shown: Float[Array, 
     return consistency(logits[:, None], round.judge(shown)["logits"][:, None])
 
 
-def beside(round: Round) -> Float[Array, "b *shape"]:
-    """G(z + dz)."""
-    return round.make(round.z + LATENT_NOISE * global_normal(fold(round.key, "beside"), round.z.shape))
+def beside(update: Update) -> Float[Array, "b *shape"]:
+    """G(z + dz), the same for all judges; dz is normal noise on every leaf of z that holds real numbers."""
+
+    def near(path: Any, leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf  # codes and counts have no neighbours
+        # the path of latents that are a single array is empty
+        noise = global_normal(fold(update.key, "beside" + jax.tree_util.keystr(path)), leaf.shape)
+        return leaf + LATENT_NOISE * noise.astype(leaf.dtype)
+
+    return update.make(jax.tree_util.tree_map_with_path(near, update.z))
 
 
 def zcr_discriminator(round: Round) -> Float[Array, "b"]:
     """(D(G(z)) - D(G(z + dz)))^2: nearby latents look alike to D. zCR of Zhao et al. 2021 (arXiv:2002.04724)."""
-    return consistency_of(round, round.of_fake["logits"], round.see(beside(round), "fake"))
+    return consistency_of(round, round.of_fake["logits"], round.see(round.view(beside(round), "fake"), "fake"))
 
 
-def zcr_generator(round: Round) -> Float[Array, "b"]:
+def zcr_generator(update: Update) -> Float[Array, "b"]:
     """-||G(z) - G(z + dz)||^2: and are made different by G. Source as for the discriminator."""
-    return -consistency(round.fake, beside(round))
+    return -consistency(update.made, beside(update))
 
 
-def orthogonal_of(round: Round) -> Float[Array, ""]:
+def orthogonal_of(update: Update) -> Float[Array, ""]:
     """Overlap of different filters of the player: Brock et al. 2019 (arXiv:1809.11096), their weight 1e-4, on G."""
-    return orthogonal(round.own)
+    return orthogonal(update.own)
 
 
 OF_DISCRIMINATOR: Mapping[str, Regulariser] = {
@@ -73,11 +83,11 @@ OF_DISCRIMINATOR: Mapping[str, Regulariser] = {
     "zcr": zcr_discriminator,
     "orthogonal": orthogonal_of,
 }
-OF_GENERATOR: Mapping[str, Regulariser] = {"zcr": zcr_generator, "orthogonal": orthogonal_of}
+OF_GENERATOR: Mapping[str, GeneratorRegulariser] = {"zcr": zcr_generator, "orthogonal": orthogonal_of}
 
 
 def slopes(names: frozenset[str], round: Round) -> dict[str, Float[Array, ""]]:
-    """The means of the named penalties on D's slope; R1 and R2 together come from one pull-back."""
+    """The means of the named penalties on D's slope in what its view gives; R1 and R2 come from one pull-back."""
     n = len(round.real)
 
     def critic_of_both(pair: Array) -> Array:
@@ -92,7 +102,7 @@ def slopes(names: frozenset[str], round: Round) -> dict[str, Float[Array, ""]]:
         squares = squared_gradient_norm(critic_of_both, jnp.concatenate([round.real, round.fake]))
         paid = {"r1": squares[:n], "r2": squares[n:]}
     for name in sorted(names - paid.keys()):
-        paid[name] = PENALTIES[name](critic, round.real, round.fake, fold(round.key, name))
+        paid[name] = PENALTIES[name](critic, round.real, round.fake, fold(round.judge_key, name))
     return {name: jnp.mean(value) for name, value in paid.items()}
 
 

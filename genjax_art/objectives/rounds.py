@@ -8,38 +8,53 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax_art.latents import Latents
 from genjax_art.spec import Batch, Key, Params
 
 G, D = "generator", "discriminator"
 STATISTICS = "batch_stats"  # the Flax collection that a network has if its examples depend on one another
 MEMORY = "memory"  # the entry of a state's extras that belongs to the game, not to a network; see `memory.py`
 
+
 Outputs = Mapping[str, Array]  # of a discriminator: "logits" [b], "features" [b, d], ...
 Memory = Mapping[str, Array]
-See = Callable[[Array, str], Array]  # x, "real" or "fake" -> what the discriminator sees of it
+See = Callable[[Array, str], Array]  # x, "real" or "fake" -> what is made of it for the judge
 
 
 @dataclass(frozen=True)
-class Round:
-    """`real` and `fake` are x and G(z), `shown_...` what the discriminator sees of them (augmented), `of_...` its
-    outputs for that. Where it judges packs of m examples, all of these have b / m rows, and z and the batch have b."""
+class Update:
+    """What is at hand in an update of one player before a judge looks: b examples, and b that the generator made."""
 
     own: Params  # of the player to move
     batch: Batch
     label: Array | None
-    z: Float[Array, "b z"]
-    real: Float[Array, "p *shape"]
-    fake: Float[Array, "p *shape"]
-    shown_real: Float[Array, "p *shape"]
-    shown_fake: Float[Array, "p *shape"]
+    z: Latents
+    made: Float[Array, "b *shape"]  # G(z)
+    make: Callable[[Latents], Array]  # z -> `made`, without remembering statistics
+    key: Key  # the same for all judges
+
+
+@dataclass(frozen=True)
+class Round(Update):
+    """An update in which one judge has looked at reals and fakes.
+
+    `real` and `fake` are what its view gives of x and G(z), `shown_...` the same after augmentation, `of_...` its
+    outputs for that. Where it judges packs of m examples, all of these have b / m rows.
+    """
+
+    real: Float[Array, "p *view"]
+    fake: Float[Array, "p *view"]
+    shown_real: Float[Array, "p *view"]
+    shown_fake: Float[Array, "p *view"]
     of_real: Outputs | None  # None in a generator's round of a game that does not look at reals
     of_fake: Outputs
-    see: See
-    look_again: See  # what is shown, "real" or "fake" -> a second view of it, for consistency
+    view: See  # whole examples -> `real`, `fake`
+    see: See  # these -> `shown_real`, `shown_fake`
+    look_again: See  # these -> a second augmentation of them, for consistency
     judge: Callable[[Array], Outputs]  # of what is shown, or of twice as many rows, without remembering statistics
-    make: Callable[[Array], Array]  # z -> `fake`, without remembering statistics
-    memory: Memory
-    key: Key
+    memory: Memory  # this judge's
+    step: Array | None  # how many steps of training are done; None where the judge's rules need no count
+    judge_key: Key  # for what is drawn for this judge alone
 
 
 # What a method adds to a player's loss, per example, and its metrics.
@@ -47,7 +62,7 @@ Term = Callable[[Round], tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]
 
 
 def apply(
-    network: nn.Module, params: Params, extras: Mapping[str, Any], x: Array, label: Array | None
+    network: nn.Module, params: Params, extras: Mapping[str, Any], x: Latents, label: Array | None
 ) -> tuple[Any, Mapping[str, Any]]:
     """The network's output in training mode, and its new extras."""
     return network.apply({"params": params, **extras}, x, label, train=True, mutable=list(extras))

@@ -89,5 +89,8 @@ def _update(player: Player, state: TrainState, batch: Batch, key: Key) -> tuple[
 
 
 def _average(average: Params, params: Params, decay: float | Decay, step: Int[Array, ""]) -> Params:
+    """decay * average + (1 - decay) * params, each leaf in the dtype that it had."""
     d = decay(step) if callable(decay) else jnp.asarray(decay, jnp.float32)
-    return jax.tree.map(lambda a, p: a + (1 - d).astype(a.dtype) * (p - a), average, params)
+    # In float32: in bfloat16 d and 1 - d would each be rounded, no longer sum to 1, and the average would drift.
+    with jax.numpy_dtype_promotion("standard"):
+        return optax.tree.cast_like(optax.incremental_update(params, average, 1 - d), average)
