@@ -35,7 +35,9 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
         config = json.loads(path.read_text(encoding="utf-8"))
         spec = config.pop("spec")
         shape, classes = tuple(map(int, spec["shape"])), tuple(map(str, spec["classes"]))
-        array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), spec["kind"], classes)
+        # runs of version 1 do not say it: of what there was, only points went beyond their range
+        bounded = bool(spec.get("bounded", spec["kind"] != "points"))
+        array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), str(spec["kind"]), classes, bounded)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew") from error
     return config, array_spec

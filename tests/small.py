@@ -104,7 +104,7 @@ def _shipped(data: Data) -> tuple[Any, ...]:
 
 def noise(spec: ArraySpec, length: int = 32) -> ArraySource:
     """A source of uniform noise that fits `spec`."""
-    return synthetic_source(spec, length, seed=0)
+    return synthetic_source(spec, length, seed=0, dtype=np.uint8 if spec.kind in ("image", "clip") else np.float32)
 
 
 def noise_batch(spec: ArraySpec, rows: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -55,7 +55,7 @@ def test_a_mixture_opens_by_name_with_the_moments_of_its_definition(name):
     mixture, source = MIXTURES[name](), open_source(name)
     rows = source.take(np.arange(len(source)))
     x, label = rows["x"], rows["label"]
-    assert source.spec.kind == "points"
+    assert source.spec.kind == "points" and not source.spec.bounded
     assert x.dtype == np.float32
     assert source.spec.low <= x.min() < x.max() <= source.spec.high
     first = x[label == 0]
@@ -89,7 +89,7 @@ def test_collapse_signals_of_equal_narrow_and_single_fakes():
     assert float(single["duplicates"]) == 1
 
 
-POINTS = ArraySpec((2,), -1.0, 1.0, "points")
+POINTS = ArraySpec((2,), -1.0, 1.0, "points", bounded=False)
 
 
 def test_a_point_is_drawn_where_it_lies(tmp_path):
@@ -99,7 +99,7 @@ def test_a_point_is_drawn_where_it_lies(tmp_path):
     for row, column in ((side - 1, 0), (side // 4 - 1, 3 * side // 4), (side // 2 - 1, side - 1)):
         assert np.abs(dark - [row, column]).max(1).min() <= 1
     assert len(dark) <= 3 * 9
-    one = sheet(np.zeros((1, 1), np.float32), ArraySpec((1,), -1.0, 1.0, "points"))
+    one = sheet(np.zeros((1, 1), np.float32), ArraySpec((1,), -1.0, 1.0, "points", bounded=False))
     assert one.min() < 255
 
 

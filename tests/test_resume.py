@@ -147,7 +147,7 @@ def test_another_seed_is_another_run(tmp_path):
 
 def broken_from(row):
     """A source of which every example from `row` on is not a number."""
-    source = noise(ArraySpec(GREY.shape, kind="points", classes=GREY.classes), 64)
+    source = noise(ArraySpec(GREY.shape, kind="points", classes=GREY.classes, bounded=False), 64)
     x = source.arrays["x"].copy()
     x[row:] = np.nan
     return ArraySource(GREY, {**source.arrays, "x": x})

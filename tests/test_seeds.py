@@ -19,7 +19,7 @@ from genjax_art.train.logs import read_metrics
 from genjax_art.train.state import state_shapes
 from genjax_art.training import initial_state, run
 
-POINTS = ArraySpec((2,), -1.0, 1.0, "points")
+POINTS = ArraySpec((2,), -1.0, 1.0, "points", bounded=False)
 K, STEPS, FIRST = 2, 4, 5
 
 

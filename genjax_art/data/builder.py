@@ -20,7 +20,6 @@ from jaxtyping import UInt8
 import genjax_art.data
 from genjax_art.data.arrays import DataError
 from genjax_art.data.request import Request
-from genjax_art.spec import Kind
 
 
 @dataclass(eq=False)
@@ -37,7 +36,7 @@ class ShippedBuilder(tfds.core.GeneratorBasedBuilder):
     ground-truth factors. A subclass sets `name` (that of its file), VERSION, RELEASE_NOTES and these.
     """
 
-    kind: ClassVar[Kind] = "image"
+    kind: ClassVar[str] = "image"
     low: ClassVar[float] = -1.0  # the range that uint8 levels 0 to 255 stand for, or that floats keep to
     high: ClassVar[float] = 1.0
     seconds: ClassVar[int | None] = None  # how long preparing takes on one core, to tell the user

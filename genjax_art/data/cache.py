@@ -5,6 +5,7 @@ request, the user's folder and the code that makes the arrays; the JSON holds th
 set that they came from and their checksums. Whatever does not match is made again, never trusted.
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -24,7 +25,7 @@ from genjax_art.data.request import Request
 from genjax_art.spec import ArraySpec
 
 ROOM = Path(__file__).parent
-FORMAT = 1  # of the files described above
+FORMAT = 2  # of the files described above
 
 
 def cache_folder() -> Path:
@@ -58,18 +59,11 @@ def load_decoded(request: Request) -> ArraySource | None:
 def save_decoded(request: Request, source: ArraySource, prepared: Path) -> None:
     """Writes the arrays, each file atomically. A disk that refuses is reported and does not stop the run."""
     stem = _stem(request)
-    spec = source.spec
     meta = {
         "prepared": str(prepared),
         "fingerprint": fingerprint(prepared, visible_files(prepared)),
         "checksums": {name: _checksum(array) for name, array in source.arrays.items()},
-        "spec": {
-            "shape": spec.shape,
-            "low": spec.low,
-            "high": spec.high,
-            "kind": spec.kind,
-            "classes": spec.classes,
-        },
+        "spec": dataclasses.asdict(source.spec),
     }
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,6 @@ from genjax_art.data.arrays import DataError
 from genjax_art.data.builder import ShippedBuilder
 from genjax_art.data.rolls import VOICES, roll_example, roll_features, whole_windows
 from genjax_art.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes, notes_from_rows
-from genjax_art.spec import Kind
 
 TRANSPOSITIONS = range(-5, 7)
 HELD_OUT = 5  # one in so many tunes
@@ -48,7 +47,7 @@ class Chorales(ShippedBuilder):
     name = "chorales"
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Split by tune; train in twelve transpositions."}
-    kind: ClassVar[Kind] = "roll"
+    kind: ClassVar[str] = "roll"
     seconds = 60
     bars: ClassVar[int] = 2
 

@@ -23,7 +23,6 @@ from genjax_art.data.folders import fingerprint
 from genjax_art.data.request import Request
 from genjax_art.data.rolls import VOICES, roll_example, roll_features
 from genjax_art.notes import STEPS_PER_BAR, Notes
-from genjax_art.spec import Kind
 
 SIXTEENTHS = "Jsb16thSeparated.json"
 QUARTERS = "jsb-chorales-quarter.json"
@@ -37,7 +36,7 @@ class Jsb(ShippedBuilder):
     name = "jsb"
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "The published split."}
-    kind: ClassVar[Kind] = "roll"
+    kind: ClassVar[str] = "roll"
     needs_folder = True
     bars: ClassVar[int] = 2
 

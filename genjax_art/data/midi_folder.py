@@ -25,7 +25,6 @@ from genjax_art.data.rolls import VOICES, one_line, roll_example, roll_features,
 from genjax_art.data.voices import assign_voices
 from genjax_art.midi import import_mido, read_midi
 from genjax_art.notes import STEPS_PER_BAR, MusicError, Notes, window
-from genjax_art.spec import Kind
 
 ENDINGS = (".mid", ".midi")
 HELD_OUT = 10  # one in so many files
@@ -57,7 +56,7 @@ class MidiFolder(ShippedBuilder):
     name = "midi_folder"
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Four voices; every tenth file held out."}
-    kind: ClassVar[Kind] = "roll"
+    kind: ClassVar[str] = "roll"
     needs_folder = True
     bars: ClassVar[int] = 2
 

@@ -83,5 +83,5 @@ def open_mixture(request: Request) -> ArraySource:
     rng = np.random.default_rng([zlib.crc32(request.name.encode()), SPLITS.index(request.split)])
     x, label = mixture.draw(rng, mixture.length)
     classes = tuple(str(mode) for mode in range(len(mixture.centres)))
-    spec = ArraySpec(x.shape[1:], -mixture.reach, mixture.reach, "points", classes)
+    spec = ArraySpec(x.shape[1:], -mixture.reach, mixture.reach, "points", classes, bounded=False)
     return ArraySource(spec, {"x": x, "label": label})

@@ -33,6 +33,7 @@ class RecordSource:
     spec: ArraySpec
     records: Sequence[Any]
     array: str  # the name of the feature which becomes "x"
+    encoded: bool  # pictures, as PNG, JPEG, ...
     factors: tuple[str, ...]  # the names of further features: numbers
     prepared: Path  # the folder it is read from
 
@@ -59,7 +60,7 @@ class RecordSource:
         return taken
 
     def _decode(self, stored: Any) -> np.ndarray:
-        if self.spec.kind != "image":
+        if not self.encoded:
             return stored
         height, width, channels = self.spec.shape
         return decode_picture(stored, (height, width), channels)
@@ -177,7 +178,7 @@ def _open_prepared(
     else:
         spec = ArraySpec(shape, shipped.low, shipped.high, shipped.kind, classes)
     records = _open_split(builder, request, prepared, decoders)
-    return RecordSource(spec, records, array, factors, prepared)
+    return RecordSource(spec, records, array, decoders is not None, factors, prepared)
 
 
 def _open_split(
