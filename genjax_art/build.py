@@ -174,14 +174,10 @@ def build_source(experiment: Experiment, split: str | None = None) -> Source:
     from genjax_art.data.source import open_source
 
     data = experiment.data
-    return open_source(
-        data.name,
-        split=split or data.split,
-        data_dir=data.data_dir,
-        folder=data.folder,
-        size=data.size,
-        channels=data.channels,
-    )
+    fields = {
+        field: value for field, value in dataclasses.asdict(data).items() if field != "name" and value is not None
+    }
+    return open_source(data.name, **(fields | ({"split": split} if split else {})))
 
 
 def build_method(experiment: Experiment, spec: ArraySpec) -> Method:

@@ -13,7 +13,16 @@ import genjax_art
 
 ROOT = Path(genjax_art.__path__[0])
 ROOMS = ("data", "models", "losses", "metrics", "media")
-SHARED = ("spec", "shards", "errors", "keys", "notes", "midi", "tokens")  # what a room may import besides itself
+SHARED = (
+    "spec",
+    "shards",
+    "errors",
+    "keys",
+    "notes",
+    "midi",
+    "tokens",
+    "parts",
+)  # what a room may import besides itself
 MAY_READ_CONFIG = ("build", "cli", "presets", "evaluate", "benchmark")
 OPTIONAL = ("__main__", "benchmark.peers.")  # what runs when it is imported, and what needs PyTorch
 MODULES = sorted(

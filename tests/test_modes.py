@@ -9,8 +9,9 @@ import pytest
 from genjax_art.benchmark import mixture_1200
 from genjax_art.benchmark.mixture_modes import lines, summary
 from genjax_art.benchmark.modes import main
-from genjax_art.data.mixtures import MIXTURES
-from genjax_art.data.source import DataError, open_source
+from genjax_art.data.arrays import DataError
+from genjax_art.data.sets import grid25, mixture1200, ring8
+from genjax_art.data.source import open_source
 from genjax_art.errors import UsageError
 from genjax_art.media.points import sheet
 from genjax_art.media.writers import write_samples
@@ -18,6 +19,8 @@ from genjax_art.metrics.collapse import collapse
 from genjax_art.metrics.modes import CEILING_2D, Coverage, divergence, mode_coverage
 from genjax_art.spec import ArraySpec
 from genjax_art.train.watch import DUPLICATES, PATIENCE, SPREAD, collapse_watch
+
+MIXTURES = {"ring8": ring8.mixture, "grid25": grid25.mixture, "mixture1200": mixture1200.mixture}
 
 
 def test_samples_count_for_their_nearest_mode_within_the_radius():

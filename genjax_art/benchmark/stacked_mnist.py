@@ -30,7 +30,7 @@ from genjax_art.benchmark.digit_classifier import DIGITS, Judge, fit_judge
 from genjax_art.build import build_plan, build_source, load_preset
 from genjax_art.config import Component, Data, Experiment
 from genjax_art.data.batches import to_range
-from genjax_art.data.stacked_mnist import NAME, StackedSource
+from genjax_art.data.sets.stacked_mnist import NAME, StackedSource
 from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import Coverage, class_coverage, noise_floor
 from genjax_art.objectives.method import Method

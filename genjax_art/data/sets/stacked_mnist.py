@@ -8,19 +8,47 @@ and kept, once, from a fixed seed; pictures are stacked when they are taken. A l
 
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from genjax_art.data.arrays import DataError, Source
-from genjax_art.data.request import Request
+from genjax_art.data.request import sets_folder
+from genjax_art.data.source import open_source
 from genjax_art.spec import ArraySpec
 
 NAME = "stacked_mnist"
 LENGTHS: Mapping[str, int] = {"train": 128_000, "test": 26_000}
 CLASSES = tuple(f"{mode:03d}" for mode in range(1000))
+
+
+def build(
+    *, split: str = "train", data_dir: Path | str | None = None, size: tuple[int, int] | None = None
+) -> "StackedSource":
+    """Three digits as the channels of one picture, 1,000 modes; of mnist where it is prepared, else of mnist_5k.
+
+    Args:
+      split: which pictures: train (128,000) or test (26,000), of other digits.
+      data_dir: where mnist may lie prepared (default: TFDS_DATA_DIR, else tensorflow_datasets in the home folder).
+      size: height and width in pixels to scale and crop the digits to (default: 28 28).
+
+    Raises:
+      DataError: another split, or the digits cannot be had.
+    """
+    if split not in LENGTHS:
+        raise DataError(f"{NAME} has no split {split!r}: choose from {', '.join(LENGTHS)}")
+    folder = sets_folder(data_dir)
+    origin = "mnist" if any((folder / "mnist").glob("*/dataset_info.json")) else "mnist_5k"
+    if origin != "mnist":
+        print(f"{NAME}: of {origin}, for mnist is not prepared under {folder}", file=sys.stderr, flush=True)
+    digits = open_source(origin, split=split, data_dir=folder, size=size, channels=1)
+    rng = np.random.default_rng([zlib.crc32(NAME.encode()), list(LENGTHS).index(split)])
+    rows = rng.integers(0, len(digits), (LENGTHS[split], 3), dtype=np.int32)
+    spec = ArraySpec((*digits.spec.space, 3), digits.spec.low, digits.spec.high, "image", CLASSES)
+    return StackedSource(spec, digits, origin, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,24 +69,3 @@ class StackedSource:
         x = taken["x"].reshape(*rows.shape, *self.spec.space)
         label = taken["label"].reshape(rows.shape) @ np.array([100, 10, 1], np.int32)
         return {"x": np.moveaxis(x, 1, -1), "label": label}
-
-
-def open_stacked_mnist(request: Request, open_source: Callable[..., Source]) -> StackedSource:
-    """The pictures that `request` asks for, of the digits that `open_source` has.
-
-    They are those of `mnist` where it is prepared in the request's data_dir, else of `mnist_5k`, which is said on
-    stderr. A `size` is that of the digits.
-    Raises DataError for another split than "train" or "test", and where a folder or other channels are asked for.
-    """
-    if request.split not in LENGTHS:
-        raise DataError(f"{NAME} has no split {request.split!r}: choose from {', '.join(LENGTHS)}")
-    if request.folder or request.channels not in (None, 3):
-        raise DataError(f"{NAME} holds generated pictures of 3 channels: leave folder and channels out")
-    origin = "mnist" if any((request.data_dir / "mnist").glob("*/dataset_info.json")) else "mnist_5k"
-    if origin != "mnist":
-        print(f"{NAME}: of {origin}, for mnist is not prepared under {request.data_dir}", file=sys.stderr, flush=True)
-    digits = open_source(origin, split=request.split, data_dir=request.data_dir, size=request.size, channels=1)
-    rng = np.random.default_rng([zlib.crc32(NAME.encode()), list(LENGTHS).index(request.split)])
-    rows = rng.integers(0, len(digits), (LENGTHS[request.split], 3), dtype=np.int32)
-    spec = ArraySpec((*digits.spec.space, 3), digits.spec.low, digits.spec.high, "image", CLASSES)
-    return StackedSource(spec, digits, origin, rows)
