@@ -1,8 +1,8 @@
 """Composition root: the only module that reads the config.
 
-Presets, models and objectives are found by being there, one file each; optimizers and schedules by their names in
-`train/optim.py`. A component's options are the keyword arguments of its builder; one whose default is a dataclass
-stands for the fields of that.
+Presets, models, objectives and data sets are found by being there, one file each; optimizers and schedules by their
+names in `train/optim.py`. A component's options are the keyword arguments of its builder; one whose default is a
+dataclass stands for the fields of that.
 """
 
 import dataclasses
@@ -18,9 +18,10 @@ from typing import Any
 
 import optax
 
-from genjax_art import models, objectives, presets
+from genjax_art import models, objectives, parts, presets
 from genjax_art.config import Component, Experiment, Optimizer, to_json
 from genjax_art.data.arrays import Source
+from genjax_art.data.source import find_set, open_source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.objectives.method import Method
 from genjax_art.spec import ArraySpec
@@ -122,7 +123,14 @@ def complete(experiment: Experiment) -> Experiment:
         model=_complete("model", experiment.model),
         objective=_complete("objective", experiment.objective),
         optimizers=optimizers,
+        data=_complete_data(experiment.data),
     )
+
+
+def _complete_data(data: Component) -> Component:
+    options = parts.complete(find_set(data.name), "data set", data.name, data.options)
+    # paths as words: as JSON keeps them, and as a resumed run is compared
+    return Component(data.name, {k: str(v) if isinstance(v, Path) else v for k, v in options.items()})
 
 
 def _keywords(builder: Callable[..., Any]) -> dict[str, Any]:
@@ -170,14 +178,13 @@ def _complete(kind: str, component: Component) -> Component:
 
 
 def build_source(experiment: Experiment, split: str | None = None) -> Source:
-    """The data of an experiment (of another split, if given)."""
-    from genjax_art.data.source import open_source
+    """The data of an experiment (of another split, if given).
 
-    data = experiment.data
-    fields = {
-        field: value for field, value in dataclasses.asdict(data).items() if field != "name" and value is not None
-    }
-    return open_source(data.name, **(fields | ({"split": split} if split else {})))
+    Raises:
+      UsageError: unknown options. DataError: the data cannot be had.
+    """
+    other = {} if split is None else {"split": split}
+    return open_source(experiment.data.name, **{**experiment.data.options, **other})
 
 
 def build_method(experiment: Experiment, spec: ArraySpec) -> Method:

@@ -1,7 +1,7 @@
 """The whole experiment as frozen data, with a JSON round trip.
 
-A `Component` is a name (of a model, an objective, an optimizer, a schedule: the file or function that builds
-it) and its options. The options are the keyword arguments of that builder, so that a new component needs no
+A `Component` is a name (of a model, an objective, a data set, an optimizer, a schedule: the file or function that
+builds it) and its options. The options are the keyword arguments of that builder, so that a new component needs no
 change here; `build.py` completes them with the builder's defaults and refuses unknown ones.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-VERSION = 1  # of the JSON layout; a file of a newer version is refused
+VERSION = 2  # of the JSON layout; a file of a newer version is refused
 
 Options = Annotated[dict[str, Any], tyro.conf.arg(name="")]  # --model.width, not --model.options.width
 
@@ -23,25 +23,9 @@ Options = Annotated[dict[str, Any], tyro.conf.arg(name="")]  # --model.width, no
 @dataclass(frozen=True)
 class Component:
     name: str
-    """Which one: the name of its file (models, objectives) or function (optimizers, schedules)."""
+    """Which one: the name of its file (models, objectives, data) or function (optimizers, schedules)."""
     options: Options = field(default_factory=dict)
     """Keyword arguments of its builder."""
-
-
-@dataclass(frozen=True)
-class Data:
-    name: str = "mnist_5k"
-    """A shipped builder (mnist_5k, procedural_art, image_folder, ...) or any registered TFDS image set."""
-    split: str = "train"
-    """Which split to train on."""
-    folder: str | None = None
-    """The user's own files, for image_folder and its like."""
-    data_dir: str | None = None
-    """Where prepared TFDS sets lie (default: TFDS_DATA_DIR, else the home folder's tensorflow_datasets)."""
-    size: tuple[int, int] | None = None
-    """Height and width in pixels to resize and crop to; None keeps the set's own."""
-    channels: Literal[1, 3, 4] | None = None
-    """1 grey, 3 RGB, 4 RGBA; None keeps the set's own."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +48,7 @@ class Experiment:
     objective: Component
     optimizers: dict[str, Optimizer]
     """One per player."""
-    data: Data = Data()
+    data: Component = Component("mnist_5k")
     batch_size: int = 128
     """Global batch size in images, over all devices."""
     steps: int = 1000
@@ -103,7 +87,26 @@ def from_json(data: Mapping[str, Any]) -> Experiment:
     version = data.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise ValueError(f"config version {version!r} is not known here (up to {VERSION}); install a newer genjax_art")
-    return _read(Experiment, {k: v for k, v in data.items() if k != "version"}, "experiment")
+    return _read(Experiment, {k: v for k, v in migrate(data).items() if k != "version"}, "experiment")
+
+
+def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `to_json` wrote in some version, as this version would have written it."""
+    data = dict(data)
+    if data["version"] == 1:
+        data |= {"version": 2}
+        if isinstance(data.get("data"), Mapping):
+            data["data"] = _data_of_version_1(data["data"])
+    return data
+
+
+def _data_of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Every set had the same fields, null where they said nothing, and sets of four bars had names of their own."""
+    options = {field: value for field, value in data.items() if field != "name" and value is not None}
+    name = data.get("name", "mnist_5k")
+    if name in ("chorales_4bar", "midi_folder_4bar"):
+        return {"name": name.removesuffix("_4bar"), "options": {**options, "bars": 4}}
+    return {"name": name, "options": options}
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from genjax_art import models
 from genjax_art.build import complete
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Experiment, Optimizer
 from genjax_art.data.arrays import ArraySource, synthetic_source
 from genjax_art.data.recipe import Recipe
 from genjax_art.data.records import read_features
@@ -63,11 +63,10 @@ def small_networks(name: str, spec: ArraySpec, **options: Any) -> dict[str, nn.M
     return build(spec, **{**defaults, **options})
 
 
-def spec_of(data: Data) -> ArraySpec:
+def spec_of(data: Component) -> ArraySpec:
     """What the examples of a preset's data are. Nothing is prepared or read: every prepared set seems cached."""
-    options = {name: value for name, value in dataclasses.asdict(data).items() if value is not None}
     with mock.patch("genjax_art.data.prepared.load_decoded", _seemingly_cached):
-        return open_source(**options).spec
+        return open_source(data.name, **data.options).spec
 
 
 def _seemingly_cached(request: Request, recipe: Recipe | None) -> ArraySource:
@@ -105,7 +104,7 @@ def gan_experiment(loss: str = "non_saturating", **model: Any) -> Experiment:
         model=Component("dcgan", {"width": 4, "latents": 4, "kernel": 3, **model}),
         objective=Component("gan", {"loss": loss}),
         optimizers={"discriminator": optimizer, "generator": optimizer},
-        data=Data("mnist_5k"),
+        data=Component("mnist_5k"),
         batch_size=8,
         steps=4,
         ema_half_life={"generator": 100.0},
@@ -122,7 +121,7 @@ def vae_experiment(**objective: Any) -> Experiment:
         model=Component("mlp_vae", {"width": 8, "latents": 3}),
         objective=Component("vae", {"likelihood": "bernoulli", **objective}),
         optimizers={"vae": Optimizer(1e-3)},
-        data=Data("mnist_5k"),
+        data=Component("mnist_5k"),
         batch_size=8,
         steps=4,
         ema_half_life={"vae": 100.0},

@@ -73,9 +73,9 @@ def test_splits_of_a_mixture_differ_and_repeat():
     assert not np.any(train == test)
 
 
-@pytest.mark.parametrize("options", [{"split": "all"}, {"size": (8, 8)}, {"folder": "."}])
-def test_a_mixture_refuses_what_it_cannot_give(options):
-    with pytest.raises(DataError, match="ring8"):
+@pytest.mark.parametrize(("options", "kind"), [({"split": "all"}, DataError), ({"size": (8, 8)}, UsageError)])
+def test_a_mixture_refuses_what_it_cannot_give(options, kind):
+    with pytest.raises(kind, match="ring8"):
         open_source("ring8", **options)
 
 

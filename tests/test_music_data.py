@@ -129,12 +129,8 @@ def test_music_has_at_least_one_bar(name, tmp_path):
 
 def test_two_bars_lie_where_they_always_did():
     """Sets that users prepared before other lengths were an option are found."""
-    assert (variant_of(2), variant_of(2, "abc"), variant_of(4), variant_of(1, "abc")) == (
-        "",
-        "abc",
-        "4bars",
-        "abc-1bars",
-    )
+    assert (variant_of(2), variant_of(2, "abc")) == ("", "abc")
+    assert (variant_of(4), variant_of(1, "abc")) == ("4bars", "abc-1bars")
 
 
 # The user's MIDI files

@@ -15,7 +15,7 @@ from small import gan_experiment, noise, vae_experiment
 
 from genjax_art import runs
 from genjax_art.build import build_plan
-from genjax_art.config import Component, Data, Optimizer
+from genjax_art.config import Component, Optimizer
 from genjax_art.data.arrays import ArraySource
 from genjax_art.errors import RunError
 from genjax_art.spec import ArraySpec
@@ -188,14 +188,14 @@ def test_a_damaged_checkpoint_leaves_the_folder_as_it_is(tmp_path):
 
 
 PRESET = """
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Experiment, Optimizer
 
 EXPERIMENT = Experiment(
     name="mine",
     model=Component("mlp", {{"width": 8, "latents": 4}}),
     objective=Component("gan", {{"loss": "minimax"}}),
     optimizers={{"discriminator": Optimizer(1e-3), "generator": Optimizer(1e-3)}},
-    data=Data("image_folder", folder={folder!r}, size=(8, 8), channels=1),
+    data=Component("image_folder", {{"folder": {folder!r}, "size": (8, 8), "channels": 1}}),
     batch_size=8,
     log_every=1,
     sample_every=0,
@@ -204,12 +204,11 @@ EXPERIMENT = Experiment(
 """
 
 
-def stopped_by(number, metrics, *arguments, **environment):
+def stopped_by(number, metrics, *arguments):
     """train.py in a process of its own, sent a signal once it has logged some steps more: status, stdout, stderr."""
     before = metrics.stat().st_size if metrics.exists() else 0
     process = subprocess.Popen(
         [sys.executable, "train.py", *map(str, arguments)],
-        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -226,7 +225,7 @@ def stopped_by(number, metrics, *arguments, **environment):
     return process.returncode, out, err
 
 
-def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
+def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path, monkeypatch):
     """The user's own preset file on the user's own pictures, stopped twice, resumed, and compared with a whole run."""
     (tmp_path / "pictures" / "some").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -235,12 +234,13 @@ def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
         picture.save(tmp_path / "pictures" / "some" / f"{i}.png")
     preset, folder = tmp_path / "mine.py", tmp_path / "run"
     preset.write_text(PRESET.format(folder=str(tmp_path / "pictures")))
-    own = {"TFDS_DATA_DIR": str(tmp_path / "sets"), "GENJAX_ART_CACHE": str(tmp_path / "cache")}
-    common = ["--parallel", "jit", "--data.data-dir", tmp_path / "sets"]
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
+    monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
+    common = ["--parallel", "jit"]
     saved = []
     for number, status, start in ((signal.SIGINT, 130, preset), (signal.SIGTERM, 143, "--resume")):
         words = [start, "--steps", 1_000_000, "--run-dir", folder, *common]
-        ended, out, err = stopped_by(number, folder / "metrics.jsonl", *words, **own)
+        ended, out, err = stopped_by(number, folder / "metrics.jsonl", *words)
         assert ended == status, err
         assert "Traceback" not in err
         assert f"python train.py --resume --run-dir {folder}" in out
@@ -258,7 +258,7 @@ def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
         gan_experiment("minimax"),
         model=Component("mlp", {"width": 8, "latents": 4}),
         ema_half_life={},
-        data=Data("image_folder", folder=str(tmp_path / "pictures")),
+        data=Component("image_folder", {"folder": str(tmp_path / "pictures")}),
     )
     plan = build_plan(experiment, ArraySpec((8, 8, 1), classes=("some",)))
     assert_bitwise_equal(plan, folder, tmp_path / "whole")

@@ -9,7 +9,7 @@ import pytest
 from genjax_art import drawing
 from genjax_art.build import build_plan
 from genjax_art.cli import parse_sample
-from genjax_art.config import Component, Data, Experiment, Optimizer
+from genjax_art.config import Component, Experiment, Optimizer
 from genjax_art.data.arrays import synthetic_source
 from genjax_art.errors import RunError
 from genjax_art.spec import ArraySpec
@@ -29,7 +29,7 @@ def experiment(**changes):
         model=Component("mlp", {"latents": 2, "width": 8}),
         objective=Component("gan", {"discriminator_repeats": 2}),
         optimizers={"discriminator": Optimizer(1e-2), "generator": Optimizer(1e-2)},
-        data=Data("ring8"),
+        data=Component("ring8"),
         batch_size=6,
         steps=STEPS,
         seed=FIRST,
