@@ -20,8 +20,8 @@ import optax
 
 from genjax_art import models, objectives, parts, presets
 from genjax_art.config import Component, Experiment, Optimizer, to_json
-from genjax_art.data.arrays import Source
-from genjax_art.data.source import find_set, open_source
+from genjax_art.data.contract import Source
+from genjax_art.data.open import find_set, open_source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.objectives.method import Method
 from genjax_art.spec import ArraySpec

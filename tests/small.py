@@ -16,11 +16,11 @@ import numpy as np
 from genjax_art import models
 from genjax_art.build import complete
 from genjax_art.config import Component, Experiment, Optimizer
-from genjax_art.data.arrays import ArraySource, synthetic_source
+from genjax_art.data.contract import ArraySource, synthetic_source
+from genjax_art.data.open import open_source
 from genjax_art.data.recipe import Recipe
-from genjax_art.data.records import read_features
 from genjax_art.data.request import Request
-from genjax_art.data.source import open_source
+from genjax_art.data.tfds import read_features
 from genjax_art.spec import ArraySpec
 
 LARGEST = 8  # of every whole number among a component's options: widths, latents, samples, ...

@@ -14,12 +14,12 @@ from helpers import examples
 
 from genjax_art import parts
 from genjax_art.data import sets
-from genjax_art.data.arrays import Source
 from genjax_art.data.batches import batch_at
+from genjax_art.data.contract import Source
+from genjax_art.data.open import find_set, open_source
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.sets.mnist_5k import read_digits
-from genjax_art.data.source import find_set, open_source
 from genjax_art.spec import ArraySpec
 
 PICTURES = ("mnist_5k", "procedural_art", "image_folder")
@@ -107,7 +107,7 @@ def test_the_whole_room_works_without_tensorflow(
 ) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     code = (
-        "import sys; from genjax_art.data.source import open_source;"
+        "import sys; from genjax_art.data.open import open_source;"
         "from genjax_art.data.sets import procedural_art as art;"
         "art.TRAIN_PER_STYLE = art.TEST_PER_STYLE = 1; open_source('procedural_art');"
         f"open_source('image_folder', folder={str(picture_folder)!r});"

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genjax_art.data.arrays import ArraySource, DataError, array_source, synthetic_source
 from genjax_art.data.batches import batch_at, batch_indices, batches, epoch_order, to_range
 from genjax_art.data.cache import cache_folder
-from genjax_art.data.source import open_source
+from genjax_art.data.contract import ArraySource, DataError, array_source, synthetic_source
+from genjax_art.data.open import open_source
 from genjax_art.errors import UsageError
 from genjax_art.spec import ArraySpec
 
@@ -175,7 +175,7 @@ def test_the_second_opening_is_served_by_the_cache(monkeypatch: pytest.MonkeyPat
     first = open_source("mnist_5k", split="test")
     files = cache_files()
     assert sorted(name.split(".", 1)[1] for name in files) == ["json", "label.npy", "x.npy"]
-    monkeypatch.setitem(sys.modules, "genjax_art.data.records", None)  # importing it would now fail
+    monkeypatch.setitem(sys.modules, "genjax_art.data.tfds", None)  # importing it would now fail
     second = open_source("mnist_5k", split="test")
     everything = np.arange(len(first))
     for name, rows in first.take(everything).items():
@@ -250,7 +250,7 @@ def test_a_set_over_the_limit_stays_random_access(monkeypatch: pytest.MonkeyPatc
 def test_warm_and_cold_opening_do_without_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     code = (
-        "import sys; from genjax_art.data.source import open_source; open_source('mnist_5k', split='test');"
+        "import sys; from genjax_art.data.open import open_source; open_source('mnist_5k', split='test');"
         "print([name in sys.modules for name in ('tensorflow', 'tensorflow_datasets', 'PIL', 'pandas')])"
     )
     cold, warm = (

@@ -9,9 +9,9 @@ import pytest
 from helpers import examples, write_picture
 from PIL import Image
 
-from genjax_art.data.arrays import DataError
+from genjax_art.data.contract import DataError
+from genjax_art.data.open import open_source
 from genjax_art.data.sets.image_folder import read_layout, read_picture
-from genjax_art.data.source import open_source
 
 pytestmark = pytest.mark.usefixtures("own_data")
 

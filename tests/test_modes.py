@@ -9,9 +9,9 @@ import pytest
 from genjax_art.benchmark import mixture_1200
 from genjax_art.benchmark.mixture_modes import lines, summary
 from genjax_art.benchmark.modes import main
-from genjax_art.data.arrays import DataError
+from genjax_art.data.contract import DataError
+from genjax_art.data.open import open_source
 from genjax_art.data.sets import grid25, mixture1200, ring8
-from genjax_art.data.source import open_source
 from genjax_art.errors import UsageError
 from genjax_art.media.points import sheet
 from genjax_art.media.writers import write_samples

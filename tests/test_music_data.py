@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from genjax_art.data.arrays import DataError
+from genjax_art.data.contract import DataError
+from genjax_art.data.open import open_source
 from genjax_art.data.rolls import variant_of, whole_windows
 from genjax_art.data.sets import chorales, jsb
 from genjax_art.data.sets.midi_folder import read_folder
-from genjax_art.data.source import open_source
 from genjax_art.data.voices import assign_voices
 from genjax_art.errors import UsageError
 from genjax_art.midi import Song, midi_bytes

@@ -9,7 +9,7 @@ from small import vae_experiment
 
 from genjax_art import evaluate, music_report, notes
 from genjax_art.build import build_plan
-from genjax_art.data.arrays import ArraySource
+from genjax_art.data.contract import ArraySource
 from genjax_art.errors import RunError
 from genjax_art.objectives.method import Method
 from genjax_art.spec import ArraySpec

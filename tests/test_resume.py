@@ -16,7 +16,7 @@ from small import gan_experiment, noise, vae_experiment
 from genjax_art import runs
 from genjax_art.build import build_plan
 from genjax_art.config import Component, Optimizer
-from genjax_art.data.arrays import ArraySource
+from genjax_art.data.contract import ArraySource
 from genjax_art.errors import RunError
 from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints

@@ -10,7 +10,7 @@ from genjax_art import drawing
 from genjax_art.build import build_plan
 from genjax_art.cli import parse_sample
 from genjax_art.config import Component, Experiment, Optimizer
-from genjax_art.data.arrays import synthetic_source
+from genjax_art.data.contract import synthetic_source
 from genjax_art.errors import RunError
 from genjax_art.spec import ArraySpec
 from genjax_art.train import seeds

@@ -13,9 +13,9 @@ from genjax_art import training
 from genjax_art.benchmark import digit_classifier, modes, stacked_mnist
 from genjax_art.benchmark.digit_classifier import Classifier, Judge, fit_judge
 from genjax_art.build import build_plan, complete, load_preset
-from genjax_art.data.arrays import DataError, array_source
+from genjax_art.data.contract import DataError, array_source
+from genjax_art.data.open import open_source
 from genjax_art.data.sets.stacked_mnist import LENGTHS, build
-from genjax_art.data.source import open_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import class_coverage, noise_floor
 

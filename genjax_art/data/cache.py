@@ -20,7 +20,7 @@ from typing import IO
 
 import numpy as np
 
-from genjax_art.data.arrays import ArraySource
+from genjax_art.data.contract import ArraySource
 from genjax_art.data.folders import fingerprint, visible_files
 from genjax_art.data.recipe import Recipe
 from genjax_art.data.request import Request
@@ -78,7 +78,7 @@ def save_decoded(request: Request, recipe: Recipe | None, source: ArraySource, p
 
 def _stem(request: Request, recipe: Recipe | None) -> Path:
     asked = [FORMAT, request.name, request.split, str(request.data_dir), request.size, request.channels]
-    code = [ROOM / "records.py", ROOM / "pictures.py"]
+    code = [ROOM / "tfds.py", ROOM / "pictures.py"]
     if recipe is not None:
         asked.append(recipe.variant)
         code.append(Path(inspect.getfile(type(recipe))))

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from genjax_art.data.arrays import DataError
+from genjax_art.data.contract import DataError
 
 
 def visible_files(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from genjax_art.data.arrays import ArraySource, DataError
+from genjax_art.data.contract import ArraySource, DataError
 from genjax_art.spec import ArraySpec
 
 SPLITS = ("train", "test")

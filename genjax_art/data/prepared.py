@@ -2,8 +2,8 @@
 
 import os
 
-from genjax_art.data.arrays import Source
 from genjax_art.data.cache import load_decoded, save_decoded
+from genjax_art.data.contract import Source
 from genjax_art.data.recipe import Recipe
 from genjax_art.data.request import make_request
 
@@ -33,7 +33,7 @@ def open_prepared(
     if cached := load_decoded(request, recipe):
         return cached
     # not at the top: an import of 0.7 s that a warm start does without
-    from genjax_art.data.records import open_records
+    from genjax_art.data.tfds import open_records
 
     records = open_records(request, recipe)
     if records.nbytes > IN_MEMORY_LIMIT:

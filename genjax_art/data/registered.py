@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 from typing import Literal
 
-from genjax_art.data.arrays import Source
+from genjax_art.data.contract import Source
 from genjax_art.data.prepared import open_prepared
 from genjax_art.parts import Part
 

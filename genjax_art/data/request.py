@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from genjax_art.data.arrays import DataError
+from genjax_art.data.contract import DataError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from genjax_art.data.arrays import DataError
+from genjax_art.data.contract import DataError
 from genjax_art.data.recipe import Examples
 from genjax_art.errors import UsageError
 from genjax_art.notes import PITCHES, STEPS_PER_BAR, Notes, roll_from_notes, window

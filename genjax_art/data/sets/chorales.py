@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from genjax_art.data.arrays import DataError, Source
+from genjax_art.data.contract import DataError, Source
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.rolls import VOICES, check_bars, roll_example, roll_features, some, variant_of, whole_windows

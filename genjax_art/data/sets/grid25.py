@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from genjax_art.data.arrays import Source
+from genjax_art.data.contract import Source
 from genjax_art.data.mixtures import Mixture, sample_of
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from genjax_art.data.arrays import DataError, Source
+from genjax_art.data.contract import DataError, Source
 from genjax_art.data.folders import existing_folder, fingerprint, visible_files
 from genjax_art.data.pictures import fit_picture
 from genjax_art.data.prepared import open_prepared

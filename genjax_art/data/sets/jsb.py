@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from genjax_art.data.arrays import DataError, Source
+from genjax_art.data.contract import DataError, Source
 from genjax_art.data.folders import existing_folder, fingerprint
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe

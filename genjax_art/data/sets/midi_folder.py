@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genjax_art.data.arrays import DataError, Source
+from genjax_art.data.contract import DataError, Source
 from genjax_art.data.folders import existing_folder, fingerprint, visible_files
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from genjax_art.data.arrays import DataError, Source
+from genjax_art.data.contract import DataError, Source
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe, png
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from genjax_art.data.arrays import Source
 from genjax_art.data.art_styles import PALETTES, STYLES, draw
+from genjax_art.data.contract import Source
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe, png
 

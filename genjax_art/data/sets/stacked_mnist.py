@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from genjax_art.data.arrays import DataError, Source
+from genjax_art.data.contract import DataError, Source
+from genjax_art.data.open import open_source
 from genjax_art.data.request import sets_folder
-from genjax_art.data.source import open_source
 from genjax_art.spec import ArraySpec
 
 NAME = "stacked_mnist"

@@ -17,7 +17,7 @@ from jaxtyping import Int
 
 from genjax_art import parts
 from genjax_art.data import sets
-from genjax_art.data.arrays import ArraySource, DataError
+from genjax_art.data.contract import ArraySource, DataError
 from genjax_art.data.pictures import decode_picture
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.request import Request

@@ -4,7 +4,7 @@ from typing import Any
 
 from genjax_art import parts
 from genjax_art.data import registered, sets
-from genjax_art.data.arrays import Source
+from genjax_art.data.contract import Source
 
 
 def find_set(name: str) -> parts.Part:
