@@ -102,8 +102,10 @@ def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _data_of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
     """Every set had the same fields, null where they said nothing, and sets of four bars had names of their own."""
-    options = {field: value for field, value in data.items() if field != "name" and value is not None}
     name = data.get("name", "mnist_5k")
+    # these could be given to sets that have no use for them
+    idle = {"ring8": "data_dir", "grid25": "data_dir", "mixture1200": "data_dir", "stacked_mnist": "channels"}.get(name)
+    options = {field: value for field, value in data.items() if field not in ("name", idle) and value is not None}
     if name in ("chorales_4bar", "midi_folder_4bar"):
         return {"name": name.removesuffix("_4bar"), "options": {**options, "bars": 4}}
     return {"name": name, "options": options}

@@ -94,7 +94,8 @@ def test_a_wrong_config_is_refused_in_one_line(changes, message):
             {"name": "procedural_art", "split": "train", "folder": None, "size": [32, 48], "channels": 3},
             Component("procedural_art", {"split": "train", "size": (32, 48), "channels": 3}),
         ),
-        ({"name": "ring8", "split": "train", "folder": None}, Component("ring8", {"split": "train"})),
+        ({"name": "ring8", "split": "train", "data_dir": "sets"}, Component("ring8", {"split": "train"})),
+        ({"name": "stacked_mnist", "split": "train", "channels": 3}, Component("stacked_mnist", {"split": "train"})),
     ],
 )
 def test_the_data_of_version_1_are_read(written, expected):
