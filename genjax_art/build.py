@@ -17,7 +17,8 @@ import optax
 
 from genjax_art import models, objectives, parts, presets
 from genjax_art.config import Component, Experiment, Optimizer, RunOptions, to_json
-from genjax_art.data.arrays import Source
+from genjax_art.data.contract import Source
+from genjax_art.data.open import find_set, open_source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.objectives.method import Method
 from genjax_art.spec import ArraySpec
@@ -83,12 +84,14 @@ def load_preset(name: str) -> Experiment:
 
 
 def find_part(kind: str, name: str) -> parts.Part:
-    """The builder of a component: `kind` is model, objective, optimizer or schedule.
+    """The builder of a component: `kind` is model, objective, data set, optimizer or schedule.
 
     Raises:
       UsageError: there is none.
     """
     tables: Mapping[str, Mapping[str, Callable[..., Any]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    if kind == "data set":
+        return find_set(name)
     if kind not in tables:
         return parts.find({"model": models, "objective": objectives}[kind], name, kind=kind)
     if name not in tables[kind]:
@@ -100,6 +103,7 @@ def components(experiment: Experiment) -> Iterator[tuple[str, Component]]:
     """Every component with its kind: what may name a part from outside."""
     yield "model", experiment.model
     yield "objective", experiment.objective
+    yield "data set", experiment.data
     for optimizer in experiment.optimizers.values():
         yield "optimizer", optimizer.transform
         yield "schedule", optimizer.schedule
@@ -114,7 +118,9 @@ def complete(experiment: Experiment) -> Experiment:
 
     def full(kind: str, component: Component) -> Component:
         part = find_part(kind, component.name)
-        return Component(component.name, parts.complete(part, kind, component.name, component.options))
+        values = parts.complete(part, kind, component.name, component.options)
+        # paths as words: as JSON keeps them, and as a resumed run is compared
+        return Component(component.name, {k: str(v) if isinstance(v, Path) else v for k, v in values.items()})
 
     optimizers = {
         player: dataclasses.replace(o, transform=full("optimizer", o.transform), schedule=full("schedule", o.schedule))
@@ -125,22 +131,18 @@ def complete(experiment: Experiment) -> Experiment:
         model=full("model", experiment.model),
         objective=full("objective", experiment.objective),
         optimizers=optimizers,
+        data=full("data set", experiment.data),
     )
 
 
 def build_source(experiment: Experiment, split: str | None = None) -> Source:
-    """The data of an experiment (of another split, if given)."""
-    from genjax_art.data.source import open_source
+    """The data of an experiment (of another split, if given).
 
-    data = experiment.data
-    return open_source(
-        data.name,
-        split=split or data.split,
-        data_dir=data.data_dir,
-        folder=data.folder,
-        size=data.size,
-        channels=data.channels,
-    )
+    Raises:
+      UsageError: unknown options. DataError: the data cannot be had.
+    """
+    other = {} if split is None else {"split": split}
+    return open_source(experiment.data.name, **{**experiment.data.options, **other})
 
 
 def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:

@@ -213,6 +213,7 @@ def _renamed(experiment: Experiment, arguments: Sequence[str]) -> Experiment:
         model=swap(experiment.model, "model"),
         objective=swap(experiment.objective, "objective"),
         optimizers=optimizers,
+        data=swap(experiment.data, "data"),
     )
 
 

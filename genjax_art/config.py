@@ -1,7 +1,7 @@
 """The whole experiment as frozen data, with a JSON round trip.
 
-A `Component` is a name (of a model, an objective, an optimizer, a schedule: the file or function that builds
-it) and its options. The options are the keyword arguments of that builder, so that a new component needs no
+A `Component` is a name (of a model, an objective, a data set, an optimizer, a schedule: the file or function that
+builds it) and its options. The options are the keyword arguments of that builder, so that a new component needs no
 change here; `build.py` completes them with the builder's defaults and refuses unknown ones.
 """
 
@@ -22,25 +22,9 @@ T = TypeVar("T", bound=Any)
 @dataclass(frozen=True)
 class Component:
     name: str
-    """Which one: the name of its file (models, objectives) or function (optimizers, schedules)."""
+    """Which one: the name of its file (models, objectives, data) or function (optimizers, schedules)."""
     options: Options = field(default_factory=dict)
     """Keyword arguments of its builder."""
-
-
-@dataclass(frozen=True)
-class Data:
-    name: str = "mnist_5k"
-    """A shipped builder (mnist_5k, procedural_art, image_folder, ...) or any registered TFDS image set."""
-    split: str = "train"
-    """Which split to train on."""
-    folder: str | None = None
-    """The user's own files, for image_folder and its like."""
-    data_dir: str | None = None
-    """Where prepared TFDS sets lie (default: TFDS_DATA_DIR, else the home folder's tensorflow_datasets)."""
-    size: tuple[int, int] | None = None
-    """Height and width in pixels to resize and crop to; None keeps the set's own."""
-    channels: Literal[1, 3, 4] | None = None
-    """1 grey, 3 RGB, 4 RGBA; None keeps the set's own."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +76,7 @@ class Experiment:
     objective: Component
     optimizers: dict[str, Optimizer]
     """One per player."""
-    data: Data = Data()
+    data: Component = Component("mnist_5k")
     run: RunOptions = RunOptions()
     ema_half_life: dict[str, float] = field(default_factory=dict)
     """Per player: half-life of the moving average of its parameters, in images. Samples use it."""
@@ -127,8 +111,8 @@ def from_json(data: Mapping[str, Any]) -> Experiment:
 def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
     """JSON data of an older version in the layout of this one; data that are no config pass, to be refused later.
 
-    Version 2 has the run options under "run", and counts images once for each update that a step makes of a player:
-    half-lives of version 1 counted one batch a step.
+    Version 2 has the run options under "run" and the data set with options of its own, and counts images once for each
+    update that a step makes of a player: half-lives of version 1 counted one batch a step.
     """
     current = dict(data)
     if current.get("version") == 1:
@@ -138,6 +122,8 @@ def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("ema_half_life", "ema_burn_in"):
             if isinstance(repeats, int) and repeats > 1 and name in current:
                 current[name] = _scaled(current[name], repeats)
+        if isinstance(current.get("data"), Mapping):
+            current["data"] = _data_of_version_1(current["data"])
         current["version"] = 2
     return current
 
@@ -153,6 +139,17 @@ def _scaled(value: Any, factor: int) -> Any:
     if isinstance(value, Mapping):
         return {name: _scaled(item, factor) for name, item in value.items()}
     return value * factor if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _data_of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Every set had the same fields, null where they said nothing, and sets of four bars had names of their own."""
+    name = data.get("name", "mnist_5k")
+    # these could be given to sets that have no use for them
+    idle = {"ring8": "data_dir", "grid25": "data_dir", "mixture1200": "data_dir", "stacked_mnist": "channels"}.get(name)
+    options = {field: value for field, value in data.items() if field not in ("name", idle) and value is not None}
+    if name in ("chorales_4bar", "midi_folder_4bar"):
+        return {"name": name.removesuffix("_4bar"), "options": {**options, "bars": 4}}
+    return {"name": name, "options": options}
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

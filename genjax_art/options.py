@@ -95,7 +95,7 @@ def typed(experiment: Experiment) -> Any:
     values: dict[str, Any] = {
         "model": _component("model", experiment.model),
         "objective": _component("objective", experiment.objective),
-        "data": experiment.data,
+        "data": _component("data set", experiment.data),
         "optimizers": _group("optimizers", {name: _optimizer(name, o) for name, o in experiment.optimizers.items()}),
     }
     fields: list[Field] = [("name", Annotated[str, words(help_of["name"])], experiment.name)]
@@ -126,7 +126,7 @@ def untyped(options: Any) -> Experiment:
             field.name: optimizer(getattr(options.optimizers, field.name))
             for field in dataclasses.fields(options.optimizers)
         },
-        data=options.data,
+        data=component(options.data),
         run=options.run,
         ema_half_life=dict(options.ema_half_life),
         ema_burn_in=options.ema_burn_in,

@@ -6,11 +6,10 @@ Nothing here knows a medium, a model or a device. A medium enters the house only
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
-Kind = Literal["image", "roll", "clip", "points"]
 Params = Mapping[str, Any]  # one network's parameters (a Flax "params" collection)
 Batch = Mapping[str, Array]  # "x": Float[b *shape] in the spec's range; "label": Int[b], where there are labels
 Key = PRNGKeyArray
@@ -19,18 +18,20 @@ Keys = Shaped[Array, " n"]  # one key for each example
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What one example is: `shape` (space first, channels last), closed value range, and kind.
+    """What one example is: `shape` (space first, channels last), closed value range, and kind of medium.
 
     An image is (height, width, channels), a clip (frames, height, width, channels), a piano roll
     (time, pitch, voices), a point (dimension,).  `classes` names the labels, in the order of their
-    indices; it is empty where the data has no labels.
+    indices; it is empty where the data has no labels. Values of a `bounded` spec keep to `low` ... `high`; those of
+    another, the points of a mixture, may go beyond, so networks must not squash them.
     """
 
     shape: tuple[int, ...]
     low: float = -1.0
     high: float = 1.0
-    kind: Kind = "image"
+    kind: str = "image"
     classes: tuple[str, ...] = ()
+    bounded: bool = True
 
     @property
     def space(self) -> tuple[int, ...]:

@@ -51,8 +51,8 @@ def own_data(prepared_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """No data of the user's home are read or written, and drawing takes no time."""
     monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared_sets))
-    monkeypatch.setattr("genjax_art.data.procedural_art.TRAIN_PER_STYLE", 3)
-    monkeypatch.setattr("genjax_art.data.procedural_art.TEST_PER_STYLE", 1)
+    monkeypatch.setattr("genjax_art.data.sets.procedural_art.TRAIN_PER_STYLE", 3)
+    monkeypatch.setattr("genjax_art.data.sets.procedural_art.TEST_PER_STYLE", 1)
 
 
 @pytest.fixture

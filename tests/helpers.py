@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:  # conftest imports this before the types are checked of what is imported then
-    from genjax_art.data.arrays import Source
+    from genjax_art.data.contract import Source
 
 DILATION = re.compile(r"lhs_dilate ?= ?(\[[\d, ]+\]|[\dx]+)|batch_group_count ?= ?(\d+)")
 

@@ -5,36 +5,32 @@ here.
 """
 
 import dataclasses
-import functools
 import importlib
 import inspect
-import tempfile
 from typing import Any
+from unittest import mock
 
 import flax.linen as nn
 import numpy as np
-import tensorflow_datasets as tfds
 
 from genjax_art import models
 from genjax_art.build import complete
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions, with_run
-from genjax_art.data.arrays import ArraySource, synthetic_source
-from genjax_art.data.builder import find_builder
-from genjax_art.data.mixtures import MIXTURES
-from genjax_art.data.request import make_request
-from genjax_art.data.source import open_source
-from genjax_art.data.stacked_mnist import CLASSES as STACKED_DIGITS
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions, with_run
+from genjax_art.data.contract import ArraySource, synthetic_source
+from genjax_art.data.open import open_source
+from genjax_art.data.recipe import Recipe
+from genjax_art.data.request import Request
+from genjax_art.data.tfds import read_features
 from genjax_art.spec import ArraySpec
 
 LARGEST = 8  # of every whole number among a component's options: widths, latents, samples, ...
 FEWEST = {"discriminator_repeats": 2, "blocks": 1}  # each is compiled anew
 DIGITS = tuple(str(i) for i in range(10))
-# sets without a builder in our room: public ones of TFDS, and what is stacked of one
+# public sets of TFDS: these have no recipe here
 PUBLIC = {
     "mnist": ((28, 28, 1), DIGITS),
     "fashion_mnist": ((28, 28, 1), DIGITS),
     "cifar10": ((32, 32, 3), DIGITS),
-    "stacked_mnist": ((28, 28, 3), STACKED_DIGITS),
 }
 
 
@@ -67,19 +63,17 @@ def small_networks(name: str, spec: ArraySpec, **options: Any) -> dict[str, nn.M
     return build(spec, **{**defaults, **options})
 
 
-@functools.cache
-def spec_of(data: Data) -> ArraySpec:
-    """What the examples of a preset's data are, without preparing or reading them."""
-    if data.name in MIXTURES:
-        return open_source(data.name).spec
-    if data.name in PUBLIC:
-        shape, classes = PUBLIC[data.name]
-        kind, low, high = "image", -1.0, 1.0
-    else:
-        shape, classes, kind, low, high = _shipped(data)
-    if kind == "image":
-        shape = (*(data.size or shape[:2]), data.channels or shape[2])
-    return ArraySpec(shape, low, high, kind, classes)
+def spec_of(data: Component) -> ArraySpec:
+    """What the examples of a preset's data are. Nothing is prepared or read: every prepared set seems cached."""
+    with mock.patch("genjax_art.data.prepared.load_decoded", _seemingly_cached):
+        return open_source(data.name, **data.options).spec
+
+
+def _seemingly_cached(request: Request, recipe: Recipe | None) -> ArraySource:
+    if recipe is not None:
+        return noise(read_features(recipe.features(), request, recipe)[1], 1)
+    shape, classes = PUBLIC[request.name]
+    return noise(ArraySpec((*(request.size or shape[:2]), request.channels or shape[2]), classes=classes), 1)
 
 
 def smaller(spec: ArraySpec) -> ArraySpec:
@@ -88,23 +82,9 @@ def smaller(spec: ArraySpec) -> ArraySpec:
     return dataclasses.replace(spec, shape=shape)
 
 
-def _shipped(data: Data) -> tuple[Any, ...]:
-    builder = find_builder(data.name)
-    if builder is None:  # generated, or unknown
-        spec = open_source(data.name).spec
-        return spec.shape, spec.classes, spec.kind, spec.low, spec.high
-    with tempfile.TemporaryDirectory() as empty:
-        request = make_request(data.name, data.split, empty, data.folder, data.size, data.channels)
-        features = builder(config=builder.configure(request), data_dir=empty).info.features
-    label = features["label"] if "label" in features else None  # noqa: SIM401 (no Mapping)
-    classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
-    shape = tuple(features["image" if "image" in features else "x"].shape)
-    return shape, classes, builder.kind, builder.low, builder.high
-
-
 def noise(spec: ArraySpec, length: int = 32) -> ArraySource:
     """A source of uniform noise that fits `spec`."""
-    return synthetic_source(spec, length, seed=0)
+    return synthetic_source(spec, length, seed=0, dtype=np.uint8 if spec.kind in ("image", "clip") else np.float32)
 
 
 def noise_batch(spec: ArraySpec, rows: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -124,7 +104,7 @@ def gan_experiment(loss: str = "non_saturating", **model: Any) -> Experiment:
         model=Component("dcgan", {"width": 4, "latents": 4, "kernel": 3, **model}),
         objective=Component("gan", {"loss": loss}),
         optimizers={"discriminator": optimizer, "generator": optimizer},
-        data=Data("mnist_5k"),
+        data=Component("mnist_5k"),
         ema_half_life={"generator": 100.0},
         run=RunOptions(batch_size=8, steps=4, log_every=1, sample_every=2, save_every=2),
     )
@@ -137,7 +117,7 @@ def vae_experiment(**objective: Any) -> Experiment:
         model=Component("mlp_vae", {"width": 8, "latents": 3}),
         objective=Component("vae", {"likelihood": "bernoulli", **objective}),
         optimizers={"vae": Optimizer(1e-3)},
-        data=Data("mnist_5k"),
+        data=Component("mnist_5k"),
         ema_half_life={"vae": 100.0},
         run=RunOptions(batch_size=8, steps=4, log_every=1, sample_every=2, save_every=2),
     )

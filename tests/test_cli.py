@@ -41,10 +41,14 @@ def test_without_a_word_it_is_the_default():
         (["--batch-size", 16], "run.batch_size", 16),
         (["--batch_size=16"], "run.batch_size", 16),
         (["--data.name", "mnist"], "data.name", "mnist"),
-        (["--data.size", 32, 48], "data.size", (32, 48)),
-        (["--data.channels", 3], "data.channels", 3),
-        (["--data.folder", "some/folder"], "data.folder", "some/folder"),
-        (["--data.data-dir", "sets"], "data.data_dir", "sets"),
+        (["--data.split", "test"], "data.options.split", "test"),
+        (["dcgan-art", "--data.size", 32, 48], "data.options.size", (32, 48)),
+        (["dcgan-art", "--data.channels", 1], "data.options.channels", 1),
+        (["music-vae", "--data.bars", 4], "data.options.bars", 4),
+        (["--data.size", 32, 48], "data.options.size", (32, 48)),
+        (["--data.channels", 3], "data.options.channels", 3),
+        (["--data.name", "midi_folder", "--data.folder", "a/b"], "data.options.folder", "a/b"),
+        (["--data.data-dir", "sets"], "data.options.data_dir", "sets"),
         (["--model.width", 8], "model.options.width", 8),
         (["--model.conditional"], "model.options.conditional", True),
         (["--model.generator-norm", "none"], "model.options.generator_norm", "none"),
@@ -75,6 +79,8 @@ def test_another_component_brings_its_own_options():
     words = ["--optimizers.generator.schedule.name", "cosine", "--optimizers.generator.schedule.warmup-steps", 5]
     schedule = parsed(*words).experiment.optimizers["generator"].schedule
     assert schedule == Component("cosine", {"warmup_steps": 5, "final": 0.0})
+    data = parsed("dcgan-art", "--data.name", "chorales", "--data.bars", 1).experiment.data
+    assert data == Component("chorales", {"split": "train", "data_dir": None, "bars": 1})
     transform = parsed("--optimizers.generator.transform.name=sgd").experiment.optimizers["generator"].transform
     assert transform == Component("sgd", {"momentum": 0.0})
 
@@ -110,7 +116,7 @@ def test_help_names_presets_and_units(command):
     ended = command("train", "--help")
     assert ended.status == 0
     assert all(name in ended.out for name in preset_names())
-    assert all(word in ended.out for word in ("--data.size", "--model.width", "in images", "--optimizers.generator"))
+    assert all(word in ended.out for word in ("--data.split", "--model.width", "in images", "--optimizers.generator"))
     assert "--truncation" in command("sample", "--help").out
 
 
@@ -127,7 +133,8 @@ def test_help_names_presets_and_units(command):
         (["--optimizers.generator.schedule.name", "step"], ["unknown schedule 'step'", "burn_in, constant"]),
         (["--parallel", "tmap"], ["jit", "pmap", "mesh"]),
         (["--resume"], ["--resume needs --run-dir"]),
-        (["--data.channels", "2"], ["--data.channels"]),
+        (["--data.name", "ring8", "--data.size", "2", "2"], ["--data.size"]),
+        (["dcgan-art", "--data.channels", "many"], ["--data.channels"]),
     ],
 )
 def test_wrong_words_are_usage_errors(command, words, mentioned):
@@ -160,8 +167,9 @@ def test_wrong_values_are_usage_errors_too(command, pictures, words, mentioned):
     assert not (pictures / "run").exists()
 
 
-def test_unknown_data_are_run_errors(command, tmp_path):
-    folder = ["--run-dir", tmp_path / "run", "--data.data-dir", tmp_path / "sets"]
+def test_unknown_data_are_run_errors(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
+    folder = ["--run-dir", tmp_path / "run"]
     failed(command("train", "--data.name", "minst", *folder), 1, "no data set 'minst'", "mnist_5k")
     failed(command("train", "--data.name", "image_folder", *folder), 1, "--data.folder DIR")
     failed(command("train", "--data.split", "validation", *folder), 1, "no split 'validation'", "train")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from small import gan_experiment, spec_of, vae_experiment
@@ -12,6 +13,8 @@ from genjax_art.config import VERSION, Component, Experiment, Optimizer, from_js
 from genjax_art.errors import RunError, UsageError
 from genjax_art.run.layout import read_config, write_config
 from genjax_art.spec import ArraySpec
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 GREY = ArraySpec((8, 8, 1))
 
@@ -29,7 +32,7 @@ def test_presets_go_through_json_and_back(name):
 def test_every_field_goes_through_json_and_back():
     experiment = dataclasses.replace(
         gan_experiment(),
-        data=dataclasses.replace(gan_experiment().data, size=(8, 12), channels=3, folder="f", data_dir="d", split="s"),
+        data=Component("image_folder", {"size": (8, 12), "channels": 3, "folder": "f", "data_dir": None, "split": "s"}),
         optimizers={"a": Optimizer(0.5, Component("adamw", {"b1": 0.25}), Component("cosine", {"final": 1}), clip=2.0)},
         ema_half_life={"a": 5.5},
         model=Component("mlp", {"widths": (1, 2), "norm": "batch", "deep": {"r1": 0.5, "r2": (1.0, 0.5)}, "on": True}),
@@ -57,14 +60,14 @@ def written(**changes):
         ({"version": VERSION + 1}, f"config version {VERSION + 1} is not known here .*install a newer genjax_art"),
         ({"version": None}, "config version None"),
         ({"speed": 3}, "experiment: unknown speed; known: name, model"),
-        ({"data__colour": "red"}, r"experiment\.data: unknown colour; known: name, split"),
+        ({"data__colour": "red"}, r"experiment\.data: unknown colour; known: name, options"),
         ({"name": None}, "experiment: missing name"),
         ({"model__name": None}, r"experiment\.model: missing name"),
         ({"steps": "many"}, r'experiment\.steps: "many" is not a int'),
         ({"steps": 1.5}, r"experiment\.steps: 1.5 is not a int"),
         ({"steps": True}, r"experiment\.steps: true is not a int"),
-        ({"data__size": [8]}, r"experiment\.data\.size: \[8\] is not a tuple"),
-        ({"data__channels": 2}, r"experiment\.data\.channels: 2 is not a"),
+        ({"data__options": [8]}, r"experiment\.data\.options: \[8\] is not a dict"),
+        ({"data": "mnist"}, r"experiment\.data: expected the fields of Component"),
         ({"optimizers__vae__learning_rate": "high"}, r"vae\.learning_rate: \"high\" is not a float"),
         ({"optimizers": []}, r"experiment\.optimizers: \[\] is not a dict"),
         ({"model": "mlp"}, r"experiment\.model: expected the fields of Component"),
@@ -74,6 +77,47 @@ def test_a_wrong_config_is_refused_in_one_line(changes, message):
     with pytest.raises(ValueError, match=message) as error:
         from_json(written(**changes))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            {"name": "chorales_4bar", "split": "all", "folder": None, "data_dir": None, "size": None, "channels": None},
+            Component("chorales", {"split": "all", "bars": 4}),
+        ),
+        (
+            {"name": "midi_folder_4bar", "split": "train", "folder": "mine", "data_dir": "sets"},
+            Component("midi_folder", {"split": "train", "folder": "mine", "data_dir": "sets", "bars": 4}),
+        ),
+        (
+            {"name": "procedural_art", "split": "train", "folder": None, "size": [32, 48], "channels": 3},
+            Component("procedural_art", {"split": "train", "size": (32, 48), "channels": 3}),
+        ),
+        ({"name": "ring8", "split": "train", "data_dir": "sets"}, Component("ring8", {"split": "train"})),
+        ({"name": "stacked_mnist", "split": "train", "channels": 3}, Component("stacked_mnist", {"split": "train"})),
+    ],
+)
+def test_the_data_of_version_1_are_read(written, expected):
+    experiment = from_json({**to_json(vae_experiment()), "version": 1, "data": written})
+    assert experiment == dataclasses.replace(vae_experiment(), data=expected)
+    completed = complete(experiment).data
+    assert completed.options.items() >= expected.options.items()
+    assert from_json(to_json(experiment)) == experiment
+
+
+@pytest.mark.parametrize("name", ["can-art", "conv-vae", "dcgan-small", "music-vae-small", "ring8"])
+def test_runs_of_version_1_are_read(name):
+    folder = SHARED / "fixtures" / "runs_v1" / name
+    if not folder.is_dir():
+        pytest.skip("no runs of version 1 beside this checkout")
+    config, spec = read_config(folder)
+    assert config["version"] == 1
+    plan = build_plan(from_json(config), spec)
+    assert (plan.config["version"], plan.name) == (VERSION, name)
+    assert plan.config["data"]["name"] == config["data"]["name"]
+    assert spec.bounded == (name != "ring8")
+    assert spec == spec_of(from_json(config).data)
 
 
 def test_whole_numbers_are_numbers():
@@ -98,6 +142,16 @@ def test_unknown_names_list_the_known_ones():
     refused(gan_experiment(generator_norm="layer"), "unknown generator_norm of model dcgan 'layer'; known: batch, cond")
     refused(gan_experiment("softplus"), "unknown adversarial loss 'softplus'; known: hinge, .*non_saturating")
     refused(vae_experiment(likelihood="poisson"), "unknown likelihood 'poisson'; known: bernoulli, .*gaussian")
+
+
+def test_the_data_are_completed_with_options_of_their_set():
+    music = dataclasses.replace(vae_experiment(), data=Component("midi_folder", {"bars": 4, "folder": Path("mine")}))
+    options = {"split": "train", "folder": "mine", "data_dir": None, "bars": 4}
+    assert complete(music).data == Component("midi_folder", options)
+    refused(
+        dataclasses.replace(vae_experiment(), data=Component("chorales", {"size": (8, 8)})),
+        "unknown option of data set chorales 'size'; known: bars, data_dir, split",
+    )
 
 
 def test_parts_that_do_not_fit_together_are_refused():
@@ -153,8 +207,9 @@ def test_a_half_life_is_positive():
     refused(dataclasses.replace(vae_experiment(), ema_half_life={"vae": 0.0}), "--ema-half-life.vae must be above 0")
 
 
-def test_a_run_folder_gives_back_experiment_and_spec(tmp_path):
-    spec = ArraySpec((8, 8, 3), 0.0, 1.0, classes=("a", "b"))
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_run_folder_gives_back_experiment_and_spec(tmp_path, bounded):
+    spec = ArraySpec((8, 8, 3), 0.0, 1.0, classes=("a", "b"), bounded=bounded)
     plan = build_plan(vae_experiment(), spec)
     write_config(tmp_path, plan.config)
     config, read = read_config(tmp_path)

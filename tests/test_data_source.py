@@ -10,13 +10,9 @@ import pytest
 
 from genjax_art.data.batches import batch_at, batch_indices, batches, epoch_order, to_range
 from genjax_art.data.cache import cache_folder
-from genjax_art.data.source import (
-    ArraySource,
-    DataError,
-    array_source,
-    open_source,
-    synthetic_source,
-)
+from genjax_art.data.contract import ArraySource, DataError, array_source, synthetic_source
+from genjax_art.data.open import open_source
+from genjax_art.errors import UsageError
 from genjax_art.spec import ArraySpec
 
 pytestmark = pytest.mark.usefixtures("own_data")
@@ -65,10 +61,10 @@ def test_arrays_that_do_not_fit_are_refused(x: np.ndarray, label: np.ndarray | N
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [("image", np.uint8), ("roll", np.float32)])
-def test_the_synthetic_source_is_seeded(kind: str, dtype: type) -> None:
-    spec = ArraySpec((4, 3, 1), kind=kind, classes=("a", "b"))  # type: ignore[arg-type]
-    one, same, other = (synthetic_source(spec, 9, seed).arrays for seed in (1, 1, 2))
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_synthetic_source_is_seeded(dtype: type) -> None:
+    spec = ArraySpec((4, 3, 1), classes=("a", "b"))
+    one, same, other = (synthetic_source(spec, 9, seed, dtype).arrays for seed in (1, 1, 2))
     assert one["x"].dtype == dtype and one["x"].shape == (9, 4, 3, 1)
     assert set(one["label"]) <= {0, 1}
     np.testing.assert_array_equal(one["x"], same["x"])
@@ -179,7 +175,7 @@ def test_the_second_opening_is_served_by_the_cache(monkeypatch: pytest.MonkeyPat
     first = open_source("mnist_5k", split="test")
     files = cache_files()
     assert sorted(name.split(".", 1)[1] for name in files) == ["json", "label.npy", "x.npy"]
-    monkeypatch.setitem(sys.modules, "genjax_art.data.records", None)  # importing it would now fail
+    monkeypatch.setitem(sys.modules, "genjax_art.data.tfds", None)  # importing it would now fail
     second = open_source("mnist_5k", split="test")
     everything = np.arange(len(first))
     for name, rows in first.take(everything).items():
@@ -242,7 +238,7 @@ def test_a_set_over_the_limit_stays_random_access(monkeypatch: pytest.MonkeyPatc
     decoded = open_source("mnist_5k", split="test", size=(20, 14), channels=3)
     for path in (cache_folder() / "decoded").iterdir():
         path.unlink()
-    monkeypatch.setattr("genjax_art.data.source.IN_MEMORY_LIMIT", 500 * 20 * 14 * 3 - 1)
+    monkeypatch.setattr("genjax_art.data.prepared.IN_MEMORY_LIMIT", 500 * 20 * 14 * 3 - 1)
     records = open_source("mnist_5k", split="test", size=(20, 14), channels=3)
     assert not isinstance(records, ArraySource) and cache_files() == {}
     indices = np.array([499, 3, 3])
@@ -254,7 +250,7 @@ def test_a_set_over_the_limit_stays_random_access(monkeypatch: pytest.MonkeyPatc
 def test_warm_and_cold_opening_do_without_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     code = (
-        "import sys; from genjax_art.data.source import open_source; open_source('mnist_5k', split='test');"
+        "import sys; from genjax_art.data.open import open_source; open_source('mnist_5k', split='test');"
         "print([name in sys.modules for name in ('tensorflow', 'tensorflow_datasets', 'PIL', 'pandas')])"
     )
     cold, warm = (
@@ -277,15 +273,32 @@ def test_warm_and_cold_opening_do_without_tensorflow(tmp_path: Path, monkeypatch
         ({"name": "builder"}, "shipped are"),
         ({"name": "../mnist_5k"}, "shipped are"),
         ({"name": "mnist_5k", "split": "trian"}, "train, test, all"),
-        ({"name": "mnist_5k", "channels": 2}, "channels must be 1"),
         ({"name": "mnist_5k", "size": (0, 3)}, "size must be"),
-        ({"name": "mnist_5k", "folder": "."}, "reads no folder"),
         ({"name": "image_folder"}, "pass folder"),
         ({"name": "image_folder", "folder": "/no/such/folder"}, "does not exist"),
     ],
 )
 def test_what_cannot_be_opened_is_said_in_one_line(arguments: dict, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
+        open_source(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "mnist_5k", "channels": 2}, "unknown channels of data set mnist_5k '2'; known: 1, 3, 4"),
+        (
+            {"name": "mnist_5k", "folder": "."},
+            "unknown option of data set mnist_5k 'folder'; known: channels, ",
+        ),
+        ({"name": "ring8", "size": (2, 2)}, "unknown option of data set ring8 'size'; known: split"),
+        ({"name": "cifar10", "bars": 2}, "unknown option of data set cifar10 'bars'; known: channels, data_dir, size"),
+        ({"name": "no_such_module:build"}, "no module no_such_module for the data set"),
+    ],
+)
+def test_options_that_a_set_does_not_have_are_usage_errors(arguments: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
         open_source(**arguments)
     assert "\n" not in str(caught.value)
 

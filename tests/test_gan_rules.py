@@ -24,7 +24,7 @@ from genjax_art.train.compile import compile_step
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
 
-POINTS = ArraySpec((2,), -1.0, 1.0, "points")
+POINTS = ArraySpec((2,), -1.0, 1.0, "points", bounded=False)
 SHAPES = {
     "image": ArraySpec((6, 6, 3)),
     "roll": ArraySpec((8, 12, 2), 0.0, 1.0, "roll"),

@@ -9,8 +9,9 @@ import pytest
 from helpers import examples, write_picture
 from PIL import Image
 
-from genjax_art.data.image_folder import read_layout, read_picture
-from genjax_art.data.source import DataError, open_source
+from genjax_art.data.contract import DataError
+from genjax_art.data.open import open_source
+from genjax_art.data.sets.image_folder import read_layout, read_picture
 
 pytestmark = pytest.mark.usefixtures("own_data")
 

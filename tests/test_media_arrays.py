@@ -9,7 +9,7 @@ from genjax_art.spec import ArraySpec
 SPECS = {
     "image": ArraySpec((5, 4, 3), 0.0, 2.0, classes=("ä", "b")),
     "roll": ArraySpec((8, 60, 2), 0.0, 1.0, "roll", ("ä", "b")),
-    "points": ArraySpec((2,), -3.0, 3.0, "points", ("ä", "b")),
+    "points": ArraySpec((2,), -3.0, 3.0, "points", ("ä", "b"), bounded=False),
     "clip": ArraySpec((2, 4, 4, 1), kind="clip", classes=("ä", "b")),
 }
 

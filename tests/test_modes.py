@@ -9,8 +9,9 @@ import pytest
 from genjax_art.benchmark import mixture_1200
 from genjax_art.benchmark.mixture_modes import lines, summary
 from genjax_art.benchmark.modes import main
-from genjax_art.data.mixtures import MIXTURES
-from genjax_art.data.source import DataError, open_source
+from genjax_art.data.contract import DataError
+from genjax_art.data.open import open_source
+from genjax_art.data.sets import grid25, mixture1200, ring8
 from genjax_art.errors import UsageError
 from genjax_art.media.medium import write
 from genjax_art.media.points import sheet
@@ -18,6 +19,8 @@ from genjax_art.metrics.collapse import collapse
 from genjax_art.metrics.modes import CEILING_2D, Coverage, divergence, mode_coverage
 from genjax_art.spec import ArraySpec
 from genjax_art.train.watch import DUPLICATES, PATIENCE, SPREAD, collapse_watch
+
+MIXTURES = {"ring8": ring8.mixture, "grid25": grid25.mixture, "mixture1200": mixture1200.mixture}
 
 
 def test_samples_count_for_their_nearest_mode_within_the_radius():
@@ -55,7 +58,7 @@ def test_a_mixture_opens_by_name_with_the_moments_of_its_definition(name):
     mixture, source = MIXTURES[name](), open_source(name)
     rows = source.take(np.arange(len(source)))
     x, label = rows["x"], rows["label"]
-    assert source.spec.kind == "points"
+    assert source.spec.kind == "points" and not source.spec.bounded
     assert x.dtype == np.float32
     assert source.spec.low <= x.min() < x.max() <= source.spec.high
     first = x[label == 0]
@@ -70,9 +73,9 @@ def test_splits_of_a_mixture_differ_and_repeat():
     assert not np.any(train == test)
 
 
-@pytest.mark.parametrize("options", [{"split": "all"}, {"size": (8, 8)}, {"folder": "."}])
-def test_a_mixture_refuses_what_it_cannot_give(options):
-    with pytest.raises(DataError, match="ring8"):
+@pytest.mark.parametrize(("options", "kind"), [({"split": "all"}, DataError), ({"size": (8, 8)}, UsageError)])
+def test_a_mixture_refuses_what_it_cannot_give(options, kind):
+    with pytest.raises(kind, match="ring8"):
         open_source("ring8", **options)
 
 
@@ -89,7 +92,7 @@ def test_collapse_signals_of_equal_narrow_and_single_fakes():
     assert float(single["duplicates"]) == 1
 
 
-POINTS = ArraySpec((2,), -1.0, 1.0, "points")
+POINTS = ArraySpec((2,), -1.0, 1.0, "points", bounded=False)
 
 
 def test_a_point_is_drawn_where_it_lies(tmp_path):
@@ -99,7 +102,7 @@ def test_a_point_is_drawn_where_it_lies(tmp_path):
     for row, column in ((side - 1, 0), (side // 4 - 1, 3 * side // 4), (side // 2 - 1, side - 1)):
         assert np.abs(dark - [row, column]).max(1).min() <= 1
     assert len(dark) <= 3 * 9
-    one = sheet(np.zeros((1, 1), np.float32), ArraySpec((1,), -1.0, 1.0, "points"))
+    one = sheet(np.zeros((1, 1), np.float32), ArraySpec((1,), -1.0, 1.0, "points", bounded=False))
     assert one.min() < 255
 
 

@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from genjax_art.data import chorales, jsb
-from genjax_art.data.arrays import DataError
-from genjax_art.data.midi_folder import read_folder
-from genjax_art.data.rolls import whole_windows
-from genjax_art.data.source import open_source
+from genjax_art.data.contract import DataError
+from genjax_art.data.open import open_source
+from genjax_art.data.rolls import variant_of, whole_windows
+from genjax_art.data.sets import chorales, jsb
+from genjax_art.data.sets.midi_folder import read_folder
+from genjax_art.errors import UsageError
 from genjax_art.midi import Song, midi_bytes
 from genjax_art.notes import notes_from_roll, notes_from_rows, window
 from genjax_art.voices import assign_voices
@@ -119,6 +120,19 @@ def test_a_missing_music21_is_named(data_dir, monkeypatch):
         open_source("chorales", data_dir=data_dir)
 
 
+@pytest.mark.parametrize("name", ["chorales", "midi_folder", "jsb"])
+def test_music_has_at_least_one_bar(name, tmp_path):
+    folder = {} if name == "chorales" else {"folder": tmp_path}
+    with pytest.raises(UsageError, match=r"--data\.bars must be at least 1, got 0"):
+        open_source(name, **folder, bars=0)
+
+
+def test_two_bars_lie_where_they_always_did():
+    """Sets that users prepared before other lengths were an option are found."""
+    assert (variant_of(2), variant_of(2, "abc")) == ("", "abc")
+    assert (variant_of(4), variant_of(1, "abc")) == ("4bars", "abc-1bars")
+
+
 # The user's MIDI files
 
 
@@ -164,7 +178,7 @@ def test_a_folder_of_midi_files(data_dir, tmp_path, caplog):
     assert example["piece"][0] == 9
     cut = window(piece(low=49), 16 * int(example["bar"][0]), 32)
     np.testing.assert_array_equal(rows_of(test, 0), cut.rows)
-    assert len(open_source("midi_folder_4bar", folder=folder, data_dir=data_dir)) == 10
+    assert len(open_source("midi_folder", folder=folder, data_dir=data_dir, bars=4)) == 10
 
 
 def test_windows_lie_in_sections_of_common_time_and_are_not_silent(tmp_path):
@@ -206,6 +220,10 @@ def test_jsb_windows_and_splits(data_dir, tmp_path):
     last = int(np.argmax(train.take(np.arange(3))["bar"]))
     expected = [(0, 16, 72, 0), (16, 16, 74, 0), (0, 16, 67, 1), (0, 32, 64, 2), (0, 32, 48, 3)]
     np.testing.assert_array_equal(rows_of(train, last), expected)
+    longer = open_source("jsb", folder=tmp_path, data_dir=data_dir, bars=4)
+    assert (len(longer), longer.spec.shape) == (1, (64, 60, 8))
+    with pytest.raises(DataError, match=r"no piece of a split has 5 bars in a row: .*--data\.bars"):
+        open_source("jsb", folder=tmp_path, data_dir=data_dir, bars=5)
     with pytest.raises(DataError, match=jsb.QUARTERS):
         jsb.quarter_rolls(tmp_path)
     (tmp_path / jsb.QUARTERS).write_text("{}")

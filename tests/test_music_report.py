@@ -11,7 +11,7 @@ from small import vae_experiment
 
 from genjax_art import evaluate, notes
 from genjax_art.build import build_plan
-from genjax_art.data.arrays import ArraySource
+from genjax_art.data.contract import ArraySource
 from genjax_art.errors import UsageError
 from genjax_art.losses.variational import Gaussian
 from genjax_art.metrics import music_report

@@ -16,7 +16,7 @@ from genjax_art.spec import ArraySpec
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
 
-SPEC = ArraySpec((2,), -1.0, 1.0, "points")
+SPEC = ArraySpec((2,), -1.0, 1.0, "points", bounded=False)
 SGD = {name: optax.sgd(0.1) for name in ("generator", "discriminator", "vae")}
 KEY = jax.random.key(0)
 
@@ -149,7 +149,7 @@ def test_real_and_fake_have_batch_statistics_of_their_own():
 
 # The variational autoencoder.
 
-IMAGE = ArraySpec((2,), 0.0, 1.0, "points")
+IMAGE = ArraySpec((2,), 0.0, 1.0, "points", bounded=False)
 
 
 class ToyEncoder(nn.Module):

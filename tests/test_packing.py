@@ -63,7 +63,7 @@ def test_any_discriminator_judges_packs(model):
 
 def test_a_pack_is_one_example_to_a_penalty():
     """R1 is the squared slope in all members of a pack together."""
-    spec = ArraySpec((3,), kind="points")
+    spec = ArraySpec((3,), kind="points", bounded=False)
     networks = small_networks("mlp", spec)
     method = gan.build(networks, spec, TRANSFORMS, rules=Rules(packing=2, penalties={"r1": 1.0}))
     params, extras = method.init(jax.random.key(0))
@@ -78,6 +78,6 @@ def test_a_pack_is_one_example_to_a_penalty():
 
 
 def test_packs_have_no_label():
-    spec = ArraySpec((3,), kind="points", classes=("a", "b"))
+    spec = ArraySpec((3,), kind="points", classes=("a", "b"), bounded=False)
     with pytest.raises(UsageError, match="packs have no label"):
         gan.build(small_networks("mlp", spec, conditional=True), spec, TRANSFORMS, rules=Rules(packing=2))

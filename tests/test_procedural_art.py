@@ -5,8 +5,8 @@ import pytest
 from helpers import examples
 
 from genjax_art.data.art_styles import PALETTES, STYLES, draw
-from genjax_art.data.procedural_art import draw_example
-from genjax_art.data.source import open_source
+from genjax_art.data.open import open_source
+from genjax_art.data.sets.procedural_art import draw_example
 
 pytestmark = pytest.mark.usefixtures("own_data")
 

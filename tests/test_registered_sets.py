@@ -10,8 +10,9 @@ import pytest
 import tensorflow_datasets as tfds
 from helpers import examples
 
-from genjax_art.data.builder import png
-from genjax_art.data.source import DataError, open_source
+from genjax_art.data.contract import DataError
+from genjax_art.data.open import open_source
+from genjax_art.data.recipe import png
 
 NAME = "registered_for_tests"
 pytestmark = pytest.mark.usefixtures("own_data")

@@ -14,8 +14,8 @@ from PIL import Image
 from small import gan_experiment, noise, vae_experiment
 
 from genjax_art.build import build_plan
-from genjax_art.config import Component, Data, Optimizer, with_run
-from genjax_art.data.arrays import ArraySource
+from genjax_art.config import Component, Optimizer, with_run
+from genjax_art.data.contract import ArraySource
 from genjax_art.errors import RunError
 from genjax_art.run import layout
 from genjax_art.run.training import run
@@ -146,7 +146,7 @@ def test_another_seed_is_another_run(tmp_path):
 
 def broken_from(row):
     """A source of which every example from `row` on is not a number."""
-    source = noise(ArraySpec(GREY.shape, kind="points", classes=GREY.classes), 64)
+    source = noise(ArraySpec(GREY.shape, kind="points", classes=GREY.classes, bounded=False), 64)
     x = source.arrays["x"].copy()
     x[row:] = np.nan
     return ArraySource(GREY, {**source.arrays, "x": x})
@@ -187,25 +187,24 @@ def test_a_damaged_checkpoint_leaves_the_folder_as_it_is(tmp_path):
 
 
 PRESET = """
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="mine",
     model=Component("mlp", {{"width": 8, "latents": 4}}),
     objective=Component("gan", {{"loss": "minimax"}}),
     optimizers={{"discriminator": Optimizer(1e-3), "generator": Optimizer(1e-3)}},
-    data=Data("image_folder", folder={folder!r}, size=(8, 8), channels=1),
+    data=Component("image_folder", {{"folder": {folder!r}, "size": (8, 8), "channels": 1}}),
     run=RunOptions(batch_size=8, log_every=1, sample_every=0, save_every=1_000_000),
 )
 """
 
 
-def stopped_by(number, metrics, *arguments, **environment):
+def stopped_by(number, metrics, *arguments):
     """train.py in a process of its own, sent a signal once it has logged some steps more: status, stdout, stderr."""
     before = metrics.stat().st_size if metrics.exists() else 0
     process = subprocess.Popen(
         [sys.executable, "train.py", *map(str, arguments)],
-        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -222,7 +221,7 @@ def stopped_by(number, metrics, *arguments, **environment):
     return process.returncode, out, err
 
 
-def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
+def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path, monkeypatch):
     """The user's own preset file on the user's own pictures, stopped twice, resumed, and compared with a whole run."""
     (tmp_path / "pictures" / "some").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -231,12 +230,13 @@ def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
         picture.save(tmp_path / "pictures" / "some" / f"{i}.png")
     preset, folder = tmp_path / "mine.py", tmp_path / "run"
     preset.write_text(PRESET.format(folder=str(tmp_path / "pictures")))
-    own = {"TFDS_DATA_DIR": str(tmp_path / "sets"), "GENJAX_ART_CACHE": str(tmp_path / "cache")}
-    common = ["--parallel", "jit", "--data.data-dir", tmp_path / "sets"]
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
+    monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
+    common = ["--parallel", "jit"]
     saved = []
     for number, status, start in ((signal.SIGINT, 130, preset), (signal.SIGTERM, 143, "--resume")):
         words = [start, "--steps", 1_000_000, "--run-dir", folder, *common]
-        ended, out, err = stopped_by(number, folder / "metrics.jsonl", *words, **own)
+        ended, out, err = stopped_by(number, folder / "metrics.jsonl", *words)
         assert ended == status, err
         assert "Traceback" not in err
         assert f"python train.py --resume --run-dir {folder}" in out
@@ -254,7 +254,7 @@ def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path):
         gan_experiment("minimax"),
         model=Component("mlp", {"width": 8, "latents": 4}),
         ema_half_life={},
-        data=Data("image_folder", folder=str(tmp_path / "pictures")),
+        data=Component("image_folder", {"folder": str(tmp_path / "pictures")}),
     )
     plan = build_plan(experiment, ArraySpec((8, 8, 1), classes=("some",)))
     assert_bitwise_equal(plan, folder, tmp_path / "whole")

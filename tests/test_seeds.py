@@ -6,8 +6,8 @@ import pytest
 
 from genjax_art.build import build_plan
 from genjax_art.cli import parse_sample
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions, with_run
-from genjax_art.data.arrays import synthetic_source
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions, with_run
+from genjax_art.data.contract import synthetic_source
 from genjax_art.errors import RunError
 from genjax_art.run.load import load_state
 from genjax_art.run.training import initial_state, run
@@ -15,7 +15,7 @@ from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.logs import read_metrics
 
-POINTS = ArraySpec((2,), -1.0, 1.0, "points")
+POINTS = ArraySpec((2,), -1.0, 1.0, "points", bounded=False)
 K, STEPS, FIRST = 2, 4, 5
 
 
@@ -25,7 +25,7 @@ def experiment(**changes):
         model=Component("mlp", {"latents": 2, "width": 8}),
         objective=Component("gan", {"discriminator_repeats": 2}),
         optimizers={"discriminator": Optimizer(1e-2), "generator": Optimizer(1e-2)},
-        data=Data("ring8"),
+        data=Component("ring8"),
         ema_half_life={"generator": 20.0},
         run=RunOptions(batch_size=6, steps=STEPS, seed=FIRST, log_every=1, sample_every=STEPS, save_every=STEPS),
     )

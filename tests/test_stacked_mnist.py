@@ -3,6 +3,7 @@
 import json
 import math
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,10 +13,9 @@ from genjax_art import training
 from genjax_art.benchmark import digit_classifier, modes, stacked_mnist
 from genjax_art.benchmark.digit_classifier import Classifier, Judge, fit_judge
 from genjax_art.build import build_plan, complete, load_preset
-from genjax_art.data.arrays import array_source
-from genjax_art.data.request import make_request
-from genjax_art.data.source import DataError, open_source
-from genjax_art.data.stacked_mnist import LENGTHS, open_stacked_mnist
+from genjax_art.data.contract import DataError, array_source
+from genjax_art.data.open import open_source
+from genjax_art.data.sets.stacked_mnist import LENGTHS, build
 from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import class_coverage, noise_floor
 
@@ -35,8 +35,8 @@ def opened(split="train", data_dir="nowhere", digits=None, **asked):
         calls.append((name, options))
         return digits or digits_source()
 
-    request = make_request("stacked_mnist", split, data_dir, None, asked.get("size"), asked.get("channels"))
-    return open_stacked_mnist(request, open_digits), calls
+    with mock.patch("genjax_art.data.sets.stacked_mnist.open_source", open_digits):
+        return build(split=split, data_dir=data_dir, **asked), calls
 
 
 def test_each_channel_shows_a_digit_and_the_label_is_all_three():
@@ -64,22 +64,22 @@ def test_the_pictures_are_drawn_once_and_evenly_and_splits_differ():
 
 
 def test_the_digits_are_those_of_mnist_where_it_is_prepared(tmp_path, capsys):
-    source, calls = opened("test", tmp_path, size=(32, 32), channels=3)
+    source, calls = opened("test", tmp_path, size=(32, 32))
     assert source.origin == "mnist_5k"
     assert "of mnist_5k" in capsys.readouterr().err
     options = {"split": "test", "data_dir": tmp_path, "size": (32, 32), "channels": 1}
     assert calls == [("mnist_5k", options)]
     (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
     (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").touch()
-    source, calls = opened("test", tmp_path, size=(32, 32), channels=3)
+    source, calls = opened("test", tmp_path, size=(32, 32))
     assert source.origin == "mnist"
     assert capsys.readouterr().err == ""
     assert calls == [("mnist", options)]
 
 
-@pytest.mark.parametrize("asked", [{"split": "all"}, {"channels": 1}, {"folder": "."}])
-def test_it_opens_by_name_and_refuses_what_it_cannot_give(asked):
-    with pytest.raises(DataError, match="stacked_mnist"):
+@pytest.mark.parametrize(("asked", "kind"), [({"split": "all"}, DataError), ({"channels": 1}, UsageError)])
+def test_it_opens_by_name_and_refuses_what_it_cannot_give(asked, kind):
+    with pytest.raises(kind, match="stacked_mnist"):
         open_source("stacked_mnist", **asked)
 
 

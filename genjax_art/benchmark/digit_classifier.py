@@ -16,8 +16,8 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from genjax_art import sampling
-from genjax_art.data.arrays import Source
 from genjax_art.data.batches import batches, to_range
+from genjax_art.data.contract import Source
 from genjax_art.models.layers import BatchNorm, Conv
 from genjax_art.spec import Batch, Params
 from genjax_art.train.compile import compile_step

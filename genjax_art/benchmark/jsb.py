@@ -25,7 +25,7 @@ import optax
 import tyro
 from jaxtyping import Array, Bool, Float, Int
 
-from genjax_art.data.jsb import KEYS, quarter_rolls
+from genjax_art.data.sets.jsb import KEYS, quarter_rolls
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import Batch, Params
 from genjax_art.train.compile import compile_step

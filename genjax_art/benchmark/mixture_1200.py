@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from genjax_art.benchmark import mixture_modes
-from genjax_art.data.mixtures import mixture1200
+from genjax_art.data.sets import mixture1200
 from genjax_art.metrics.modes import mode_coverage, placement, shell_coverage
 
 ROWS = ("mixture1200",)
@@ -28,7 +28,7 @@ def measure(name: str, k: int, steps: int | None = None) -> dict[str, Any]:
 
 def judged(made: Sequence[np.ndarray]) -> dict[str, Any]:
     """Both counts of each run's samples, and what they are like: distances in standard deviations of a mode."""
-    mixture = mixture1200()
+    mixture = mixture1200.mixture()
     assert mixture.scales is not None
     by_seed = [
         {"published": dict(mode_coverage(x, mixture.centres, 10 * mixture.sd).row()),

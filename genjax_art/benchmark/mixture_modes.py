@@ -15,13 +15,14 @@ from jaxtyping import Float
 from genjax_art import sampling
 from genjax_art.build import build_plan, build_source, load_preset
 from genjax_art.config import with_run
-from genjax_art.data.mixtures import MIXTURES
+from genjax_art.data.sets import grid25, ring8
 from genjax_art.metrics.modes import CEILING_2D, Coverage, mode_coverage
 from genjax_art.run.training import compile_plan, initial_state, stream_of
 from genjax_art.train.loop import train
 
 SAMPLES = 2500
 ROWS = ("ring8", "grid25")
+MIXTURES = {"ring8": ring8.mixture, "grid25": grid25.mixture}  # by data set
 SEEDS = 10
 # Means over ten runs: modes, share of high quality (None: not given). GAN, PacGAN: Lin et al. 2018, table 1
 # (arXiv:1712.04086); VEEGAN: Srivastava et al. 2017, table 1 (arXiv:1705.07761).

@@ -28,9 +28,9 @@ import tyro
 from genjax_art import sampling
 from genjax_art.benchmark.digit_classifier import DIGITS, Judge, fit_judge
 from genjax_art.build import build_plan, build_source, load_preset
-from genjax_art.config import Component, Data, Experiment, with_run
+from genjax_art.config import Component, Experiment, with_run
 from genjax_art.data.batches import to_range
-from genjax_art.data.stacked_mnist import NAME, StackedSource
+from genjax_art.data.sets.stacked_mnist import NAME, StackedSource
 from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import Coverage, class_coverage, noise_floor
 from genjax_art.objectives.method import Method, Weights
@@ -85,9 +85,15 @@ class Ground:
         }
 
 
+def ground_of(data: Component) -> Ground:
+    """What runs on `data` are measured against."""
+    return _ground(data.name, tuple(sorted(data.options.items())))
+
+
 @functools.cache
-def ground_of(data: Data) -> Ground:
+def _ground(name: str, options: tuple[tuple[str, Any], ...]) -> Ground:
     """The same for all rows of a command, so it is made once."""
+    data = Component(name, dict(options))
     source, held_out = (_stacked(data, split) for split in ("train", "test"))
     judge = fit_judge(source.digits, held_out.digits, steps=JUDGE_STEPS)
     starts = range(0, SAMPLES, PIECE)
@@ -96,7 +102,7 @@ def ground_of(data: Data) -> Ground:
     return Ground(source, judge, class_coverage(np.concatenate(found), DIGITS))
 
 
-def _stacked(data: Data, split: str) -> StackedSource:
+def _stacked(data: Component, split: str) -> StackedSource:
     experiment = dataclasses.replace(load_preset(PRESET), data=data)
     source = build_source(experiment, split)
     if not isinstance(source, StackedSource):

@@ -15,7 +15,7 @@ import grain
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from genjax_art.data.arrays import DataError, Source
+from genjax_art.data.contract import DataError, Source
 from genjax_art.spec import ArraySpec
 
 

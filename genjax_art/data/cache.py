@@ -1,11 +1,13 @@
 """Decoded sets on disk, so that opening one again needs neither TensorFlow Datasets nor a picture decoder.
 
 One set is `<name>-<key>.<array>.npy` for each array and `<name>-<key>.json`, written last. The key hashes the
-request, the user's folder and the code that makes the arrays; the JSON holds the fingerprint of the prepared
+request, the variant of the set and the code that makes the arrays; the JSON holds the fingerprint of the prepared
 set that they came from and their checksums. Whatever does not match is made again, never trusted.
 """
 
+import dataclasses
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -14,17 +16,18 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
-from genjax_art.data.arrays import ArraySource
+from genjax_art.data.contract import ArraySource
 from genjax_art.data.folders import fingerprint, visible_files
+from genjax_art.data.recipe import Recipe
 from genjax_art.data.request import Request
 from genjax_art.spec import ArraySpec
 
 ROOM = Path(__file__).parent
-FORMAT = 1  # of the files described above
+FORMAT = 2  # of the files described above
 
 
 def cache_folder() -> Path:
@@ -35,9 +38,9 @@ def cache_folder() -> Path:
     return Path(base).expanduser().absolute() / "genjax_art"
 
 
-def load_decoded(request: Request) -> ArraySource | None:
+def load_decoded(request: Request, recipe: Recipe | None) -> ArraySource | None:
     """The memory-mapped arrays that answer `request`, or None where there are none to be trusted."""
-    stem = _stem(request)
+    stem = _stem(request, recipe)
     try:
         meta = json.loads(_path(stem, "json").read_text())
         prepared = Path(meta["prepared"])
@@ -55,21 +58,14 @@ def load_decoded(request: Request) -> ArraySource | None:
         return None
 
 
-def save_decoded(request: Request, source: ArraySource, prepared: Path) -> None:
+def save_decoded(request: Request, recipe: Recipe | None, source: ArraySource, prepared: Path) -> None:
     """Writes the arrays, each file atomically. A disk that refuses is reported and does not stop the run."""
-    stem = _stem(request)
-    spec = source.spec
+    stem = _stem(request, recipe)
     meta = {
         "prepared": str(prepared),
         "fingerprint": fingerprint(prepared, visible_files(prepared)),
         "checksums": {name: _checksum(array) for name, array in source.arrays.items()},
-        "spec": {
-            "shape": spec.shape,
-            "low": spec.low,
-            "high": spec.high,
-            "kind": spec.kind,
-            "classes": spec.classes,
-        },
+        "spec": dataclasses.asdict(source.spec),
     }
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -80,21 +76,15 @@ def save_decoded(request: Request, source: ArraySource, prepared: Path) -> None:
         logging.getLogger(__name__).warning("%s is not cached in %s: %s", request.name, stem.parent, error)
 
 
-def _stem(request: Request) -> Path:
-    asked: list[Any] = [
-        FORMAT,
-        request.name,
-        request.split,
-        str(request.data_dir),
-        request.size,
-        request.channels,
-    ]
-    if request.folder is not None:
-        asked += [str(request.folder), fingerprint(request.folder, visible_files(request.folder))]
+def _stem(request: Request, recipe: Recipe | None) -> Path:
+    asked = [FORMAT, request.name, request.split, str(request.data_dir), request.size, request.channels]
+    code = [ROOM / "tfds.py", ROOM.parent / "pictures.py"]
+    if recipe is not None:
+        asked.append(recipe.variant)
+        code.append(Path(inspect.getfile(type(recipe))))
     digest = hashlib.sha256(json.dumps(asked).encode())
-    for code in (ROOM / f"{request.name}.py", ROOM / "records.py", ROOM.parent / "pictures.py"):
-        if code.is_file():
-            digest.update(code.read_bytes())
+    for path in code:
+        digest.update(path.read_bytes())
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in request.name)
     return cache_folder() / "decoded" / f"{name}-{digest.hexdigest()[:24]}"
 

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from genjax_art.data.contract import DataError
+
 
 def visible_files(folder: Path) -> list[Path]:
     """All files below `folder`, sorted; names that start with a dot are ignored, links are followed once."""
@@ -35,3 +37,13 @@ def fingerprint(folder: Path, paths: Iterable[Path]) -> str:
             known = "missing"
         digest.update(f"{path.relative_to(folder)}\0{known}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def existing_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
+    """The user's folder for the data set `name`, as an absolute path. Raises DataError where there is none."""
+    if folder is None:
+        raise DataError(f"{name} needs the folder of your files: pass folder (--data.folder DIR)")
+    path = Path(folder).expanduser().absolute()
+    if not path.is_dir():
+        raise DataError(f"folder {path} does not exist or is no folder: pass the one with your files")
+    return path

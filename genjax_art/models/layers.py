@@ -132,7 +132,7 @@ def crop(x: Float[Array, "b *space c"], space: tuple[int, ...]) -> Float[Array, 
 
 
 def into_range(y: Float[Array, "b *shape"], spec: ArraySpec) -> Float[Array, "b *shape"]:
-    """tanh, scaled to the closed range of `spec`; points are unbounded and stay as they are."""
-    if spec.kind == "points":
+    """tanh, scaled to the closed range of `spec`; where that is not bounded, y itself."""
+    if not spec.bounded:
         return y
     return spec.low + (spec.high - spec.low) * 0.5 * (1.0 + jnp.tanh(y))

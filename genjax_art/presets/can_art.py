@@ -3,15 +3,15 @@
 Source: Elgammal et al. 2017 (arXiv:1706.07068), on the networks of `dcgan-art`. The generator's style entropy
 against that of reals, both over ln K, tells how far it has left the styles; --objective.ambiguity 0 imitates.
 840 s on two cores of an AMD EPYC with jax 0.12 (2026-11-24): 0.51 (0.31 when it imitates) against 0.14, see the README.
-Any folder with a sub-folder for each style will do: --data.name image_folder --data.folder DIR.
+Any folder with a sub-folder for each style will do: --data.name image_folder --data.folder DIR --data.size 32 32.
 python train.py can-art
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="can-art",
-    data=Data("procedural_art", size=(32, 32), channels=3),
+    data=Component("procedural_art", {"size": (32, 32), "channels": 3}),
     model=Component("dcgan", {"width": 32, "growth": 2, "kernel": 4, "generator_norm": "batch", "style_head": True}),
     objective=Component("can", {"ambiguity": 1.0}),
     optimizers={"discriminator": Optimizer(2e-4), "generator": Optimizer(2e-4)},

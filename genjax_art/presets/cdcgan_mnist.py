@@ -7,13 +7,13 @@ Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k
 python train.py cdcgan-mnist
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(4e-4)
 
 EXPERIMENT = Experiment(
     name="cdcgan-mnist",
-    data=Data("mnist"),
+    data=Component("mnist"),
     model=Component("dcgan", {"width": 32, "generator_norm": "batch", "conditional": True}),
     objective=Component("gan", {"penalties": {"r1": 0.05}}),
     optimizers={"discriminator": _adam, "generator": _adam},

@@ -2,15 +2,15 @@
 
 442 s on two cores of an AMD EPYC with jax 0.12 (2026-11-24): clouds of colour in the palettes of the data, no
 styles; see the README.
-Any labelled folder will do: --data.name image_folder --data.folder DIR.
+Any labelled folder will do: --data.name image_folder --data.folder DIR --data.size 32 32.
 python train.py conv-vae-art
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="conv-vae-art",
-    data=Data("procedural_art", size=(32, 32), channels=3),
+    data=Component("procedural_art", {"size": (32, 32), "channels": 3}),
     model=Component("conv_vae", {"latents": 64, "width": 32, "conditional": True}),
     objective=Component("vae", {"likelihood": "discretized_logistic"}),
     optimizers={"vae": Optimizer(1e-3, Component("adam", {"b1": 0.9}), Component("cosine"))},

@@ -5,13 +5,13 @@ For an accelerator: about 0.8 s a step on two CPU cores. Needs MNIST prepared by
 python train.py dcgan
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(1e-4, Component("adam", {"b1": 0.9}))
 
 EXPERIMENT = Experiment(
     name="dcgan",
-    data=Data("mnist"),
+    data=Component("mnist"),
     model=Component("dcgan", {"latents": 100, "width": 128}),
     objective=Component("gan"),
     optimizers={"discriminator": _adam, "generator": _adam},

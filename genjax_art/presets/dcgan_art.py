@@ -2,15 +2,15 @@
 
 1,631 s on two cores of an AMD EPYC with jax 0.12, other work on the machine (2026-11-24): the styles can be told
 apart, see the README. Longer is worse: at 24,000 steps two styles have collapsed to one picture each.
-Any labelled folder will do: --data.name image_folder --data.folder DIR.
+Any labelled folder will do: --data.name image_folder --data.folder DIR --data.size 32 32.
 python train.py dcgan-art
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="dcgan-art",
-    data=Data("procedural_art", size=(32, 32), channels=3),
+    data=Component("procedural_art", {"size": (32, 32), "channels": 3}),
     model=Component("dcgan", {"width": 32, "growth": 2, "kernel": 4, "generator_norm": "batch", "conditional": True}),
     objective=Component("gan"),
     optimizers={"discriminator": Optimizer(2e-4), "generator": Optimizer(2e-4)},

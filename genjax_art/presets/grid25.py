@@ -9,13 +9,13 @@ python train.py grid25
 
 import dataclasses
 
-from genjax_art.config import Component, Data
+from genjax_art.config import Component
 from genjax_art.presets import ring8
 
 EXPERIMENT = dataclasses.replace(
     ring8.EXPERIMENT,
     name="grid25",
-    data=Data("grid25"),
+    data=Component("grid25"),
     objective=Component(
         "gan", {"loss": "relativistic", "penalties": {"r1": (0.5, 3e-3), "r2": (0.5, 3e-3)}, "burn_in": 2500}
     ),

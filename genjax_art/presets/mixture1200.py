@@ -8,13 +8,13 @@ the axes beside them, too, so that no sample is of high quality; see the README.
 python train.py mixture1200
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(1e-3, Component("adam", {"b1": 0.5, "b2": 0.99}), Component("cosine"))
 
 EXPERIMENT = Experiment(
     name="mixture1200",
-    data=Data("mixture1200"),
+    data=Component("mixture1200"),
     model=Component("mlp", {"latents": 512, "width": 512, "layers": 2, "octaves": 2, "signs": True}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 1e-2, "r2": 1e-2}}),
     optimizers={"discriminator": _adam, "generator": _adam},

@@ -6,13 +6,13 @@ jax 0.12 (2026-11-26): four voices that move together, in no key; see the README
 python train.py muse-gan-small
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam, _cosine = Component("adam", {"b1": 0.0, "b2": 0.99}), Component("cosine")
 
 EXPERIMENT = Experiment(
     name="muse-gan-small",
-    data=Data("chorales"),
+    data=Component("chorales"),
     model=Component("muse_gan", {"latents": 128, "width": 24, "critic_width": 24}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 1.0, "r2": 1.0}}),
     optimizers={"discriminator": Optimizer(5e-4, _adam, _cosine), "generator": Optimizer(1e-3, _adam, _cosine)},

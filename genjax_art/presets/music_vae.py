@@ -2,14 +2,14 @@
 
 Source: Roberts et al. 2018 (arXiv:1803.05428), appendix: encoder 2048 in both directions, conductor 1024, decoder two
 layers of 1024, batch 512, 48 free bits, Adam 1e-3. Half the encoder and z 256 here, which is plenty for 3,000 bars.
-Four bars: --data.name chorales_4bar. python train.py music-vae
+Four bars: --data.bars 4. python train.py music-vae
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="music-vae",
-    data=Data("chorales"),
+    data=Component("chorales"),
     model=Component("music_vae"),
     objective=Component("music_vae", {"free_bits": 48.0, "kl_warmup_steps": 1000, "temperature": 1.0}),
     optimizers={

@@ -6,11 +6,11 @@ Frechet distance 21, see the README.
 python train.py music-vae-small
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 EXPERIMENT = Experiment(
     name="music-vae-small",
-    data=Data("chorales"),
+    data=Component("chorales"),
     model=Component(
         "music_vae",
         {

@@ -9,7 +9,7 @@ For an accelerator; needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it
 python train.py r3gan-cifar10
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 BATCH = 512
 BURN_IN = 20_000_000 // BATCH  # in steps
@@ -21,7 +21,7 @@ _adam = Optimizer(
 
 EXPERIMENT = Experiment(
     name="r3gan-cifar10",
-    data=Data("cifar10"),
+    data=Component("cifar10"),
     model=Component("r3gan", {"widths": (768,), "blocks": 2, "conditional": True}),
     objective=Component(
         "gan",

@@ -6,13 +6,13 @@ Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k
 python train.py r3gan-mnist
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-4, Component("adam", {"b1": 0.0, "b2": 0.99}))
 
 EXPERIMENT = Experiment(
     name="r3gan-mnist",
-    data=Data("mnist"),
+    data=Component("mnist"),
     model=Component("r3gan", {"widths": (256,), "blocks": 2, "conditional": True}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 0.05, "r2": 0.05}}),
     optimizers={"discriminator": _adam, "generator": _adam},

@@ -7,13 +7,13 @@ trained to the end yet.
 python train.py r3gan-small
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-4, Component("adam", {"b1": 0.0, "b2": 0.99}))
 
 EXPERIMENT = Experiment(
     name="r3gan-small",
-    data=Data("procedural_art", size=(32, 32), channels=3),
+    data=Component("procedural_art", {"size": (32, 32), "channels": 3}),
     model=Component("r3gan", {"widths": (416, 256, 128, 64), "blocks": 2}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 0.05, "r2": 0.05}}),
     optimizers={"discriminator": _adam, "generator": _adam},

@@ -10,13 +10,13 @@ width but lose modes: they fall from strong to weak over the burn-in.
 python train.py ring8
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-3, Component("adam", {"b1": 0.5, "b2": 0.9}), Component("cosine"))
 
 EXPERIMENT = Experiment(
     name="ring8",
-    data=Data("ring8"),
+    data=Component("ring8"),
     model=Component("mlp", {"latents": 8, "width": 128, "layers": 3, "octaves": 6, "signs": True}),
     objective=Component(
         "gan", {"loss": "relativistic", "penalties": {"r1": (2e-2, 1e-4), "r2": (2e-2, 1e-4)}, "burn_in": 2500}

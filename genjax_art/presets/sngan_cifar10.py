@@ -6,13 +6,13 @@ For an accelerator; needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it
 python train.py sngan-cifar10
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(2e-4, Component("adam", {"b1": 0.0, "b2": 0.9}), Component("linear"))
 
 EXPERIMENT = Experiment(
     name="sngan-cifar10",
-    data=Data("cifar10"),
+    data=Component("cifar10"),
     model=Component("resnet", {"latents": 128, "width": 256, "discriminator_width": 128, "conditional": True}),
     objective=Component("gan", {"loss": "hinge", "discriminator_repeats": 5, "shared_latents": False}),
     optimizers={"discriminator": _adam, "generator": _adam},

@@ -10,13 +10,13 @@ Full size, for an accelerator (not run yet): --model.width 128 --batch-size 256 
 python train.py stacked-mnist
 """
 
-from genjax_art.config import Component, Data, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component, Experiment, Optimizer, RunOptions
 
 _adam = Optimizer(1e-3, Component("adam", {"b1": 0.0, "b2": 0.99}), Component("cosine"))
 
 EXPERIMENT = Experiment(
     name="stacked-mnist",
-    data=Data("stacked_mnist"),
+    data=Component("stacked_mnist"),
     model=Component("dcgan", {"latents": 128, "width": 32, "growth": 2, "kernel": 4, "generator_norm": "batch"}),
     objective=Component("gan", {"loss": "relativistic", "penalties": {"r1": 5.0, "r2": 5.0}}),
     optimizers={"discriminator": _adam, "generator": _adam},

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genjax_art.config import migrate
 from genjax_art.errors import RunError
 from genjax_art.spec import ArraySpec
 
@@ -23,7 +24,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
-    """The experiment as JSON data, and what its arrays are.
+    """The experiment as JSON data of this version, and what its arrays are.
 
     Raises:
       RunError: no run there, or its config cannot be read.
@@ -35,10 +36,12 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
         config = json.loads(path.read_text(encoding="utf-8"))
         spec = config.pop("spec")
         shape, classes = tuple(map(int, spec["shape"])), tuple(map(str, spec["classes"]))
-        array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), spec["kind"], classes)
+        # runs of version 1 do not say it: of what there was, only points went beyond their range
+        bounded = bool(spec.get("bounded", spec["kind"] != "points"))
+        array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), str(spec["kind"]), classes, bounded)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew") from error
-    return config, array_spec
+    return migrate(config), array_spec
 
 
 def is_run(folder: Path) -> bool:
@@ -53,7 +56,14 @@ def last_step(folder: Path) -> int:
 
 def is_finished(folder: Path) -> bool:
     """Whether the run in `folder` has a checkpoint of its last step."""
-    return is_run(folder) and last_step(folder) >= int(read_config(folder)[0].get("steps", 0))
+    return is_run(folder) and last_step(folder) >= _steps(read_config(folder)[0])
+
+
+def _steps(config: Mapping[str, Any]) -> int:
+    """The length of the run, 0 where the config does not tell it."""
+    run = config.get("run")
+    steps = run.get("steps") if isinstance(run, Mapping) else None
+    return steps if isinstance(steps, int) else 0
 
 
 def check_folder(folder: Path, steps: int, *, resume: bool) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from genjax_art import sampling
 from genjax_art.build import Plan
-from genjax_art.data.arrays import Source
 from genjax_art.data.batches import batches, to_range
+from genjax_art.data.contract import Source
 from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium

@@ -6,9 +6,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Shaped
+from numpy.typing import DTypeLike
 
 from genjax_art.errors import RunError
-from genjax_art.spec import ArraySpec, Kind
+from genjax_art.spec import ArraySpec
 
 
 class DataError(RunError):
@@ -65,7 +66,7 @@ def array_source(
     label: Int[np.ndarray, " n"] | None = None,
     *,
     classes: tuple[str, ...] = (),
-    kind: Kind = "image",
+    kind: str = "image",
     low: float = -1.0,
     high: float = 1.0,
 ) -> ArraySource:
@@ -87,11 +88,11 @@ def array_source(
     return ArraySource(ArraySpec(tuple(x.shape[1:]), low, high, kind, classes), arrays)
 
 
-def synthetic_source(spec: ArraySpec, length: int, seed: int) -> ArraySource:
-    """Uniform noise that fits `spec`, for tests: uint8 for images and clips, float32 for rolls and points."""
+def synthetic_source(spec: ArraySpec, length: int, seed: int, dtype: DTypeLike = np.float32) -> ArraySource:
+    """Uniform noise that fits `spec`, for tests, as uint8 or float32."""
     rng = np.random.default_rng(seed)
     shape = (length, *spec.shape)
-    if spec.kind in ("image", "clip"):
+    if np.dtype(dtype) == np.uint8:
         x = rng.integers(0, 256, shape, dtype=np.uint8)
     else:
         x = rng.uniform(spec.low, spec.high, shape).astype(np.float32)

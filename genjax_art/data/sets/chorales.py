@@ -1,34 +1,52 @@
-"""Bach's four-part chorales in 4/4, in windows of two bars: about 320 pieces from the package music21.
+"""Bach's four-part chorales in 4/4, in windows of whole bars: about 320 pieces from the package music21.
 
 They are read from the corpus of the installed package (which has its own licence notes; nothing is copied here)
 and parsed once. Each window starts at a bar line, and there is one from every bar; incomplete bars (upbeats, ends
 of repeats) are in none. Pieces equal but for the key are taken once. Settings of the same tune (the soprano's
 first eight quarter notes, in any key) are on the same side of the split: "test" has every fifth tune, "train" the
 others, there in the twelve transpositions -5 to +6. `piece` numbers the chorales in the order of their names.
-
-`chorales_4bar` has windows of four bars.
 """
 
 import importlib.util
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from genjax_art.data.arrays import DataError
-from genjax_art.data.builder import ShippedBuilder
-from genjax_art.data.rolls import VOICES, roll_example, roll_features, whole_windows
+from genjax_art.data.contract import DataError, Source
+from genjax_art.data.prepared import open_prepared
+from genjax_art.data.recipe import Examples, Recipe
+from genjax_art.data.rolls import VOICES, check_bars, roll_example, roll_features, some, variant_of, whole_windows
 from genjax_art.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes, notes_from_rows
-from genjax_art.spec import Kind
 
 TRANSPOSITIONS = range(-5, 7)
 HELD_OUT = 5  # one in so many tunes
 TUNE_BEATS = 8
+
+
+def build(
+    *,
+    split: str = "train",
+    data_dir: Path | str | None = None,
+    bars: int = 2,
+) -> Source:
+    """Bach's four-part chorales in 4/4, of the package music21: rolls of some bars and four voices.
+
+    Args:
+      split: which examples: train (four fifths of the tunes, in twelve keys), test (the other tunes), all, or a slice
+        such as train[:10%].
+      data_dir: where prepared sets lie (default: TFDS_DATA_DIR, else tensorflow_datasets in the home folder).
+      bars: length of an example in bars of 4/4, at least 1.
+
+    Raises:
+      DataError: no such split, music21 is not installed, or no chorale is so long.
+      UsageError: less than one bar.
+    """
+    return open_prepared(Chorales(check_bars(bars)), split=split, data_dir=data_dir)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,46 +60,43 @@ class Chorale:
     off_grid: int
 
 
-class Chorales(ShippedBuilder):
-    """Bach's four-part chorales in windows of two bars."""
+@dataclass(frozen=True)
+class Chorales(Recipe):
+    """Bach's four-part chorales in windows of so many bars."""
+
+    bars: int
 
     name = "chorales"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Split by tune; train in twelve transpositions."}
-    kind: ClassVar[Kind] = "roll"
+    notes = "Split by tune; train in twelve transpositions."
+    homepage = "https://www.music21.org"
+    kind = "roll"
     seconds = 60
-    bars: ClassVar[int] = 2
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=roll_features(self.bars),
-            homepage="https://www.music21.org",
-            metadata=tfds.core.MetadataDict(),
-        )
+    @property
+    def variant(self) -> str:
+        return variant_of(self.bars)
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager  # nothing to download
+    def features(self) -> dict[str, Any]:
+        return roll_features(self.bars)
+
+    def splits(self, metadata: dict[str, Any]) -> dict[str, Examples]:
         pieces = distinct(filter(None, map(read_chorale, chorale_paths())))
         if not pieces:
             raise DataError("the installed music21 carries no Bach chorales: install it whole, with its corpus")
         held_out = held_out_pieces(pieces)
         counts = {"off_grid_notes": sum(p.off_grid for p in pieces), "notes": sum(len(p.notes) for p in pieces)}
-        self.info.metadata.update({"pieces": [piece.name for piece in pieces], **counts})
+        metadata.update({"pieces": [piece.name for piece in pieces], **counts})
         logging.getLogger(__name__).warning(
             "read %d chorales: %d notes, %d of them moved to the grid of sixteenths",
             *(len(pieces), counts["notes"], counts["off_grid_notes"]),
         )
         train = [i for i in range(len(pieces)) if i not in held_out]
         return {
-            "train": self._generate_examples(pieces, train, TRANSPOSITIONS),
-            "test": self._generate_examples(pieces, sorted(held_out), range(1)),
+            "train": some(self._examples(pieces, train, TRANSPOSITIONS), self.bars),
+            "test": some(self._examples(pieces, sorted(held_out), range(1)), self.bars),
         }
 
-    def _generate_examples(
-        self, pieces: Sequence[Chorale], chosen: Sequence[int], transpositions: range
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _examples(self, pieces: Sequence[Chorale], chosen: Sequence[int], transpositions: range) -> Examples:
         for i in chosen:
             piece = pieces[i]
             for bar, start in whole_windows(piece.downbeats, piece.end, self.bars):

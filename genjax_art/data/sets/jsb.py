@@ -1,7 +1,7 @@
 """The JSB chorales of the literature, from the JSON files of the JSB-Chorales-dataset in the folder given.
 
 `jsb` reads `Jsb16thSeparated.json`: four voices on a grid of sixteenths, 229 / 76 / 77 pieces in the splits "train",
-"validation" and "test" of Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), here in windows of two bars, one from
+"validation" and "test" of Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), here in windows of whole bars, one from
 every sixteenth step of 16. The files know neither bar lines (pieces begin with their upbeat, so windows may start
 on any beat) nor repeated notes (equal pitches in a row are one note). `chorales` has both.
 
@@ -9,21 +9,21 @@ on any beat) nor repeated notes (equal pitches in a row are one note). `chorales
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Bool, Int
 
-from genjax_art.data.arrays import DataError
-from genjax_art.data.builder import FolderConfig, ShippedBuilder
-from genjax_art.data.folders import fingerprint
-from genjax_art.data.request import Request
-from genjax_art.data.rolls import VOICES, roll_example, roll_features
+from genjax_art.data.contract import DataError, Source
+from genjax_art.data.folders import existing_folder, fingerprint
+from genjax_art.data.prepared import open_prepared
+from genjax_art.data.recipe import Examples, Recipe
+from genjax_art.data.rolls import VOICES, check_bars, roll_example, roll_features, some, variant_of
 from genjax_art.notes import STEPS_PER_BAR, Notes
-from genjax_art.spec import Kind
 
 SIXTEENTHS = "Jsb16thSeparated.json"
 QUARTERS = "jsb-chorales-quarter.json"
@@ -31,36 +31,54 @@ SPLITS = {"train": "train", "validation": "valid", "test": "test"}  # ours: thei
 LOWEST_KEY, KEYS = 21, 88  # the piano of the benchmark
 
 
-class Jsb(ShippedBuilder):
-    """The JSB chorales in windows of two bars."""
+def build(
+    *,
+    split: str = "train",
+    folder: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    bars: int = 2,
+) -> Source:
+    """The JSB chorales of the literature, of the JSON files of the JSB-Chorales-dataset: rolls of some bars.
+
+    Args:
+      split: which of the published splits: train, validation, test; or all, or a slice such as train[:10%].
+      folder: the one with Jsb16thSeparated.json; needed.
+      data_dir: where prepared sets lie (default: TFDS_DATA_DIR, else tensorflow_datasets in the home folder).
+      bars: length of an example in bars of 4/4, at least 1.
+
+    Raises:
+      DataError: no folder, the file is missing or not as published, no piece is so long, or no such split.
+      UsageError: less than one bar.
+    """
+    pieces = Jsb(existing_folder(folder, Jsb.name), check_bars(bars))
+    return open_prepared(pieces, split=split, data_dir=data_dir)
+
+
+@dataclass(frozen=True)
+class Jsb(Recipe):
+    """The JSB chorales in windows of so many bars."""
+
+    folder: Path
+    bars: int
 
     name = "jsb"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "The published split."}
-    kind: ClassVar[Kind] = "roll"
-    needs_folder = True
-    bars: ClassVar[int] = 2
+    notes = "The published split."
+    homepage = "https://github.com/czhuang/JSB-Chorales-dataset"
+    kind = "roll"
 
-    @classmethod
-    def configure(cls, request: Request) -> FolderConfig:
-        assert request.folder is not None  # needs_folder
-        path = _existing(request.folder, SIXTEENTHS)
-        return FolderConfig(name=fingerprint(request.folder, [path]), folder=request.folder)
+    @cached_property
+    def variant(self) -> str:
+        return variant_of(self.bars, fingerprint(self.folder, [_existing(self.folder, SIXTEENTHS)]))
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=roll_features(self.bars),
-            homepage="https://github.com/czhuang/JSB-Chorales-dataset",
-        )
+    def features(self) -> dict[str, Any]:
+        return roll_features(self.bars)
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager  # nothing to download
-        pieces = _read_json(self.builder_config.folder, SIXTEENTHS)
-        return {ours: self._generate_examples(pieces[theirs]) for ours, theirs in SPLITS.items()}
+    def splits(self, metadata: dict[str, Any]) -> dict[str, Examples]:
+        del metadata
+        pieces = _read_json(self.folder, SIXTEENTHS)
+        return {ours: some(self._examples(pieces[theirs]), self.bars) for ours, theirs in SPLITS.items()}
 
-    def _generate_examples(self, pieces: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _examples(self, pieces: Sequence[Any]) -> Examples:
         for i, piece in enumerate(pieces):
             pitches = np.asarray(piece)
             if pitches.ndim != 2 or pitches.shape[1] != VOICES:

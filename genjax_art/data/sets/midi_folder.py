@@ -1,34 +1,54 @@
-"""The user's own MIDI files (.mid, .midi) in a folder, in 4/4, as windows of two bars and four voices.
+"""The user's own MIDI files (.mid, .midi) in a folder, in 4/4, as windows of whole bars and four voices.
 
 Times are rounded to sixteenths; drums and passages in other meters are left out; tracks become voices as
 `voices.assign_voices` says. There is a window from every bar, silent ones left out. Every tenth file (by name) is
 in the split "test", the others in "train". A file that cannot be used is named and skipped, and what was moved or
 left out of the others is counted; none that can be used is an error. `piece` numbers the files by name.
 
-The prepared set is kept under the folder's content (names, sizes, times). `midi_folder_4bar` has windows of four
-bars.
+The prepared set is kept under the folder's content (names, sizes, times).
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import tensorflow_datasets as tfds
-
-from genjax_art.data.arrays import DataError
-from genjax_art.data.builder import FolderConfig, ShippedBuilder
-from genjax_art.data.folders import fingerprint, visible_files
-from genjax_art.data.request import Request
-from genjax_art.data.rolls import VOICES, one_line, roll_example, roll_features, whole_windows
+from genjax_art.data.contract import DataError, Source
+from genjax_art.data.folders import existing_folder, fingerprint, visible_files
+from genjax_art.data.prepared import open_prepared
+from genjax_art.data.recipe import Examples, Recipe
+from genjax_art.data.rolls import VOICES, check_bars, one_line, roll_example, roll_features, variant_of, whole_windows
 from genjax_art.midi import import_mido, read_midi
 from genjax_art.notes import STEPS_PER_BAR, MusicError, Notes, window
-from genjax_art.spec import Kind
 from genjax_art.voices import assign_voices
 
 ENDINGS = (".mid", ".midi")
 HELD_OUT = 10  # one in so many files
+
+
+def build(
+    *,
+    split: str = "train",
+    folder: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    bars: int = 2,
+) -> Source:
+    """Your own MIDI files in 4/4: rolls of some bars and four voices.
+
+    Args:
+      split: which examples: train, test (every tenth file), all, or a slice such as train[:10%].
+      folder: the one with your MIDI files; needed.
+      data_dir: where prepared sets lie (default: TFDS_DATA_DIR, else tensorflow_datasets in the home folder).
+      bars: length of an example in bars of 4/4, at least 1.
+
+    Raises:
+      DataError: no folder, none of its files can be used, or no such split.
+      UsageError: less than one bar.
+    """
+    files = MidiFolder(existing_folder(folder, MidiFolder.name), check_bars(bars))
+    return open_prepared(files, split=split, data_dir=data_dir)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,42 +71,33 @@ class Piece:
         return [(i, step) for i, step in found if len(window(self.notes, step, bars * STEPS_PER_BAR))]
 
 
-class MidiFolder(ShippedBuilder):
-    """The user's own MIDI files in windows of two bars."""
+@dataclass(frozen=True)
+class MidiFolder(Recipe):
+    """The user's own MIDI files in windows of so many bars."""
+
+    folder: Path
+    bars: int
 
     name = "midi_folder"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Four voices; every tenth file held out."}
-    kind: ClassVar[Kind] = "roll"
-    needs_folder = True
-    bars: ClassVar[int] = 2
+    notes = "Four voices; every tenth file held out."
+    kind = "roll"
 
-    @classmethod
-    def configure(cls, request: Request) -> FolderConfig:
-        assert request.folder is not None  # needs_folder
-        content = fingerprint(request.folder, visible_files(request.folder))
-        return FolderConfig(name=content, folder=request.folder)
+    @cached_property
+    def variant(self) -> str:
+        return variant_of(self.bars, fingerprint(self.folder, visible_files(self.folder)))
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=roll_features(self.bars),
-            metadata=tfds.core.MetadataDict(),
-        )
+    def features(self) -> dict[str, Any]:
+        return roll_features(self.bars)
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager  # nothing to download
-        pieces = read_folder(self.builder_config.folder, self.bars)
-        self.info.metadata["pieces"] = [piece.path.name for piece in pieces]
+    def splits(self, metadata: dict[str, Any]) -> dict[str, Examples]:
+        pieces = read_folder(self.folder, self.bars)
+        metadata["pieces"] = [piece.path.name for piece in pieces]
         numbers = range(len(pieces))
         test = [i for i in numbers if i % HELD_OUT == HELD_OUT - 1]
-        splits = {"train": self._generate_examples(pieces, [i for i in numbers if i not in test])}
-        return splits | ({"test": self._generate_examples(pieces, test)} if test else {})
+        splits = {"train": self._examples(pieces, [i for i in numbers if i not in test])}
+        return splits | ({"test": self._examples(pieces, test)} if test else {})
 
-    def _generate_examples(
-        self, pieces: Sequence[Piece], chosen: Sequence[int]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _examples(self, pieces: Sequence[Piece], chosen: Sequence[int]) -> Examples:
         for i in chosen:
             for bar, start in pieces[i].windows(self.bars):
                 yield f"{i} {bar}", roll_example(pieces[i].notes, start, self.bars, i, bar)

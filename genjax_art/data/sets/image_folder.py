@@ -14,26 +14,51 @@ pictures are not read again. A picture that cannot be read is named and skipped;
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from genjax_art.data.arrays import DataError
-from genjax_art.data.builder import FolderConfig, ShippedBuilder, png
-from genjax_art.data.folders import fingerprint, visible_files
-from genjax_art.data.request import Request
+from genjax_art.data.contract import DataError, Source
+from genjax_art.data.folders import existing_folder, fingerprint, visible_files
+from genjax_art.data.prepared import open_prepared
+from genjax_art.data.recipe import Examples, Recipe, png
 from genjax_art.pictures import fit_picture
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 SPLITS = ("train", "test", "validation", "val")
 DEFAULT_SIZE = (64, 64)
 NAMED = 20  # how many unreadable pictures an error lists
+
+
+def build(
+    *,
+    split: str = "train",
+    folder: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    size: tuple[int, int] | None = None,
+    channels: Literal[1, 3, 4] | None = None,
+) -> Source:
+    """Your own pictures: `folder/<label>/*.png` (jpg, webp, bmp, gif), or a flat folder without labels.
+
+    Args:
+      split: which pictures: train, the others that the folder has (test, validation, val), all, or a slice such as
+        train[:10%].
+      folder: the one with your pictures; needed.
+      data_dir: where prepared sets lie (default: TFDS_DATA_DIR, else tensorflow_datasets in the home folder).
+      size: height and width in pixels to scale and crop the pictures to (default: 64 64).
+      channels: 1 grey, 3 RGB, 4 RGBA (default: 3).
+
+    Raises:
+      DataError: no folder, one without a layout, one with too many unreadable pictures, or no such split.
+    """
+    pictures = ImageFolder(existing_folder(folder, ImageFolder.name), size or DEFAULT_SIZE, channels or 3)
+    return open_prepared(pictures, split=split, data_dir=data_dir, size=size, channels=channels)
 
 
 @dataclass(frozen=True)
@@ -101,64 +126,56 @@ def read_picture(path: Path, size: tuple[int, int], channels: int) -> UInt8[np.n
         return fit_picture(ImageOps.exif_transpose(picture), size, channels)
 
 
-@dataclass(eq=False)
-class PictureConfig(FolderConfig):
-    """The (height, width) and channels that pictures become."""
+@dataclass(frozen=True)
+class ImageFolder(Recipe):
+    """The user's own pictures, of the (height, width) and channels that they become."""
 
-    size: tuple[int, int] = DEFAULT_SIZE
-    channels: int = 3
-
-
-# TFDS has an image_folder of its own, hence no registration
-class ImageFolder(ShippedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """The user's own pictures."""
+    folder: Path
+    size: tuple[int, int]
+    channels: int
 
     name = "image_folder"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "Scaled and cropped to one size."}
-    needs_folder = True
+    notes = "Scaled and cropped to one size."
 
-    @classmethod
-    def configure(cls, request: Request) -> PictureConfig:
-        assert request.folder is not None  # needs_folder
-        size, channels = request.size or DEFAULT_SIZE, request.channels or 3
-        content = fingerprint(request.folder, visible_files(request.folder))
-        name = f"{size[0]}x{size[1]}x{channels}-{content}"
-        return PictureConfig(name=name, folder=request.folder, size=size, channels=channels)
+    @cached_property
+    def variant(self) -> str:
+        content = fingerprint(self.folder, visible_files(self.folder))
+        return f"{self.size[0]}x{self.size[1]}x{self.channels}-{content}"
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        config = self.builder_config
-        self.layout = read_layout(config.folder)
-        features: dict[str, Any] = {"image": tfds.features.Image(shape=(*config.size, config.channels))}
-        if self.layout.classes:
-            features["label"] = tfds.features.ClassLabel(names=list(self.layout.classes))
-        return tfds.core.DatasetInfo(builder=self, description=__doc__, features=tfds.features.FeaturesDict(features))
+    @cached_property
+    def layout(self) -> Layout:
+        return read_layout(self.folder)
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager  # nothing to download
+    def features(self) -> dict[str, Any]:
+        import tensorflow_datasets as tfds
+
+        image = tfds.features.Image(shape=(*self.size, self.channels))
+        classes = list(self.layout.classes)
+        return {"image": image} | ({"label": tfds.features.ClassLabel(names=classes)} if classes else {})
+
+    def splits(self, metadata: dict[str, Any]) -> dict[str, Examples]:
+        del metadata
         if self.layout.strays:
-            _warn_strays(self.builder_config.folder, self.layout.strays)
-        self.broken: list[Path] = []
+            _warn_strays(self.folder, self.layout.strays)
+        broken: list[Path] = []
         last = list(self.layout.splits)[-1]
-        return {name: self._generate_examples(rows, name == last) for name, rows in self.layout.splits.items()}
+        return {name: self._examples(rows, broken, name == last) for name, rows in self.layout.splits.items()}
 
-    def _generate_examples(
-        self, rows: list[tuple[Path, str | None]], last: bool
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        config = self.builder_config
+    def _examples(self, rows: list[tuple[Path, str | None]], broken: list[Path], last: bool) -> Examples:
+        """Of one split; `broken` gathers, over all splits, what cannot be read."""
         read = 0
         for key, (path, label) in enumerate(rows):
             try:
-                image = read_picture(path, config.size, config.channels)
+                image = read_picture(path, self.size, self.channels)
             except Exception as error:  # Pillow raises a dozen kinds, by format
                 logging.getLogger(__name__).warning("skipped %s: %s", path, " ".join(str(error).split()))
-                self.broken.append(path)
+                broken.append(path)
                 continue
             read += 1
             yield key, {"image": png(image)} | ({} if label is None else {"label": label})
         total = sum(len(rows) for rows in self.layout.splits.values())
-        if (last or not read) and (100 * len(self.broken) > total or not read):
-            raise _too_many_broken(config.folder, self.broken, total)
+        if (last or not read) and (100 * len(broken) > total or not read):
+            raise _too_many_broken(self.folder, broken, total)
 
 
 def _warn_strays(folder: Path, strays: list[Path]) -> None:

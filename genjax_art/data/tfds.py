@@ -9,17 +9,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int
 
-from genjax_art.data.arrays import ArraySource, DataError
-from genjax_art.data.builder import ShippedBuilder, check_folder, find_builder, shipped_names
-from genjax_art.data.mixtures import MIXTURES
+from genjax_art import parts
+from genjax_art.data import sets
+from genjax_art.data.contract import ArraySource, DataError
+from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.request import Request
-from genjax_art.data.stacked_mnist import NAME as STACKED_MNIST
 from genjax_art.pictures import decode_picture
 from genjax_art.spec import ArraySpec
 
@@ -33,6 +33,7 @@ class RecordSource:
     spec: ArraySpec
     records: Sequence[Any]
     array: str  # the name of the feature which becomes "x"
+    encoded: bool  # pictures, as PNG, JPEG, ...
     factors: tuple[str, ...]  # the names of further features: numbers
     prepared: Path  # the folder it is read from
 
@@ -59,7 +60,7 @@ class RecordSource:
         return taken
 
     def _decode(self, stored: Any) -> np.ndarray:
-        if self.spec.kind != "image":
+        if not self.encoded:
             return stored
         height, width, channels = self.spec.shape
         return decode_picture(stored, (height, width), channels)
@@ -70,27 +71,57 @@ class RecordSource:
         return ArraySource(self.spec, {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]})
 
 
-def open_records(request: Request) -> RecordSource:
-    """The source that answers `request`, prepared where it is not yet. Raises DataError, in one line."""
+def open_records(request: Request, recipe: Recipe | None) -> RecordSource:
+    """The source that answers `request`, of a set of ours or (None) a public one, prepared where it is not yet.
+
+    Raises:
+      DataError: it cannot be had.
+    """
     with _quiet():
-        shipped = find_builder(request.name)
-        prepared = _prepare_shipped(shipped, request) if shipped else _find_registered(request)
+        prepared = _prepare_ours(recipe, request) if recipe else _find_registered(request)
         try:
             builder = tfds.builder_from_directory(prepared)
         except Exception as error:
             raise _unreadable(prepared, error) from error
-        return _open_prepared(builder, shipped, request, prepared)
+        return _open_prepared(builder, recipe, request, prepared)
 
 
-def _prepare_shipped(cls: type[ShippedBuilder], request: Request) -> Path:
-    check_folder(request, cls)
-    builder = cls(config=cls.configure(request), data_dir=str(request.data_dir), file_format="array_record")
+def _prepare_ours(recipe: Recipe, request: Request) -> Path:
+    config = tfds.core.BuilderConfig(name=recipe.variant) if recipe.variant else None
+    builder = _builder_of(recipe)(config=config, data_dir=str(request.data_dir), file_format="array_record")
     prepared = Path(str(builder.data_path))
     if not _is_prepared(prepared):
-        about = f", about {seconds} s" if (seconds := builder.expected_seconds()) else ""
+        about = f", about {recipe.seconds} s" if recipe.seconds else ""
         print(f"preparing {request.name} in {prepared} (once{about})", file=sys.stderr, flush=True)
         _prepare(builder, request)
     return prepared
+
+
+def _builder_of(recipe: Recipe) -> type[tfds.core.GeneratorBasedBuilder]:
+    """The recipe as TFDS wants it. Not registered there: TFDS has sets of some of our names."""
+
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+        name = recipe.name
+        VERSION = tfds.core.Version(recipe.version)
+        RELEASE_NOTES: ClassVar[dict[str, str]] = {recipe.version: recipe.notes}
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            return tfds.core.DatasetInfo(
+                builder=self,
+                description=sys.modules[type(recipe).__module__].__doc__,
+                features=tfds.features.FeaturesDict(recipe.features()),
+                homepage=recipe.homepage,
+                metadata=tfds.core.MetadataDict(),
+            )
+
+        def _split_generators(self, dl_manager: Any) -> dict[str, Examples]:
+            del dl_manager  # nothing to download
+            return {name: self._generate_examples(rows) for name, rows in recipe.splits(self.info.metadata).items()}
+
+        def _generate_examples(self, rows: Examples) -> Examples:
+            return rows
+
+    return Builder
 
 
 def _prepare(builder: tfds.core.DatasetBuilder, request: Request) -> None:
@@ -110,8 +141,6 @@ def _prepare(builder: tfds.core.DatasetBuilder, request: Request) -> None:
 
 def _find_registered(request: Request) -> Path:
     """The folder of a public set: prepared already, or now (that takes TensorFlow)."""
-    if request.folder:
-        raise DataError(f"{request.name} reads no folder: leave folder out, or name a set that does")
     base = request.data_dir / request.name.replace(":", "/")
     if found := _newest_version(base):
         file_format = tfds.builder_from_directory(found).info.file_format.value
@@ -122,9 +151,8 @@ def _find_registered(request: Request) -> Path:
             f'in another data_dir (that needs pip install -e ".[tensorflow]")'
         )
     if request.name.split("/")[0].split(":")[0] not in tfds.list_builders(with_community_datasets=False):
-        shipped = [*shipped_names(), *MIXTURES, STACKED_MNIST]
         raise DataError(
-            f"no data set {request.name!r}: shipped are {', '.join(shipped)}; "
+            f"no data set {request.name!r}: shipped are {', '.join(parts.names(sets))}; "
             f"any image set registered with TensorFlow Datasets works as well (mnist, cifar10, ...)"
         )
     if importlib.util.find_spec("tensorflow") is None:
@@ -158,26 +186,32 @@ def _newest_version(base: Path) -> Path | None:
 
 
 def _open_prepared(
-    builder: tfds.core.DatasetBuilder, shipped: type[ShippedBuilder] | None, request: Request, prepared: Path
+    builder: tfds.core.DatasetBuilder, recipe: Recipe | None, request: Request, prepared: Path
 ) -> RecordSource:
     features = builder.info.features
+    array, spec = read_features(features, request, recipe)
+    factors = () if recipe is None else tuple(sorted(set(features) - {array, "label"}))
+    encoded = isinstance(features[array], tfds.features.Image)
+    # Pillow decodes: TFDS would take OpenCV on some machines
+    records = _open_split(builder, request, prepared, {array: tfds.decode.SkipDecoding()} if encoded else None)
+    return RecordSource(spec, records, array, encoded, factors, prepared)
+
+
+def read_features(features: Any, request: Request, recipe: Recipe | None) -> tuple[str, ArraySpec]:
+    """Which of TFDS's features becomes "x", and what the examples are then.
+
+    Raises:
+      DataError: a public set without pictures, or whose pictures have no common size while none is asked for.
+    """
     array = _array_feature(features, request)
     label = features["label"] if "label" in features else None  # noqa: SIM401 (no Mapping)
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
-    factors = () if shipped is None else tuple(sorted(set(features) - {array, "label"}))
     shape = tuple(features[array].shape)
-    decoders = None
     if isinstance(features[array], tfds.features.Image):
-        spec = ArraySpec((*_size(shape, request), request.channels or shape[-1] or 3), classes=classes)
-        decoders = {array: tfds.decode.SkipDecoding()}  # Pillow decodes: TFDS would take OpenCV on some machines
-    elif shipped is None:
+        return array, ArraySpec((*_size(shape, request), request.channels or shape[-1] or 3), classes=classes)
+    if recipe is None:
         raise DataError(f"{request.name} is no image set: its feature {array!r} is {features[array]}")
-    elif request.size or request.channels:
-        raise DataError(f"{request.name} holds no pictures: leave size and channels out")
-    else:
-        spec = ArraySpec(shape, shipped.low, shipped.high, shipped.kind, classes)
-    records = _open_split(builder, request, prepared, decoders)
-    return RecordSource(spec, records, array, factors, prepared)
+    return array, ArraySpec(shape, recipe.low, recipe.high, recipe.kind, classes)
 
 
 def _open_split(

@@ -1,0 +1,1 @@
+"""The shipped data sets, one file each: `build(*, split=..., ...) -> Source`."""
