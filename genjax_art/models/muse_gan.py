@@ -172,9 +172,15 @@ def chroma_of(x: Float[Array, "b t p c"]) -> Float[Array, "b beats 12 v"]:
 def build(
     spec: ArraySpec, *, latents: int = 128, width: int = 64, critic_width: int = 64, binarise: bool = False
 ) -> dict[str, nn.Module]:
-    """Networks of a GAN of piano rolls of whole bars: z [b, latents]; widths in units of the narrowest layers.
+    """Networks of a GAN of piano rolls of whole bars; z [b, latents].
 
-    `binarise`: rolls of exactly the range's ends in training, too, by straight-through; otherwise they lie between.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      width: units of the generator's narrowest layers; the others have multiples of it, the stem 8 times as many.
+      critic_width: units of the critic's narrowest layers; the others have multiples of it, the last ones 8 times.
+      binarise: the critic is shown hard rolls (note or no note) in training, too, with straight-through gradients;
+        otherwise it is shown probabilities in training.
 
     Raises:
       UsageError: the data are no piano rolls of whole bars.

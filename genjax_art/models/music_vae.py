@@ -198,10 +198,17 @@ def build(
     decoder_layers: int = 2,
     head_width: int = 512,
 ) -> dict[str, nn.Module]:
-    """Encoder and decoder of piano rolls of any number of bars and voices; widths are those of the GRU states.
+    """Encoder and decoder of piano rolls of any number of bars and voices; z [b, latents].
 
-    `embedding` is the width to which a step of the roll is projected, `head_width` of the hidden layer between the
-    decoder and each voice's tokens.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      embedding: numbers to which one step of the roll is projected before a recurrent layer reads it.
+      encoder_width: units of the encoder's GRU in each of its two directions.
+      conductor_width: units of the conductor's GRU, which makes one vector per bar.
+      decoder_width: units of each GRU layer of the decoder.
+      decoder_layers: GRU layers of the decoder.
+      head_width: units of the hidden layer between the decoder and each voice's tokens.
 
     Raises:
       UsageError: the data are no piano rolls of whole bars.

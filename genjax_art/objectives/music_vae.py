@@ -43,10 +43,14 @@ def build(
 
     Args:
       networks: `encoder`(roll) -> mu, logvar; `decoder`(z, roll) -> logits, and `decode`, as in `models/music_vae.py`.
-      beta: weight of the KL after the warm-up.
-      free_bits: bits per piece that the KL may have without being paid for.
-      kl_warmup_steps: steps over which the weight rises linearly from 0 to `beta`; 0 is `beta` from the first step on.
-      temperature: of the tokens when sampling; 0 takes the likeliest.
+      spec: of the data.
+      transforms: the optimizer of `vae`.
+      beta: weight of the KL term in the loss, after the warm-up.
+      free_bits: KL in bits per piece that costs nothing in the loss.
+      kl_warmup_steps: training steps over which the KL's weight rises linearly from 0 to `beta`; 0 is `beta` from the
+        first step on.
+      temperature: by which the logits of a token are divided when sampling: 1 samples from the model's distribution,
+        0 takes the likeliest token.
 
     Metrics per example: `elbo`, `reconstruction` and `kl` in nats, whatever the weight; `note_accuracy`, the share of
     notes whose start is the likeliest token; `kl_weight`.
