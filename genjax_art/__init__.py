@@ -1,1 +1,1 @@
-"""GANs and VAEs for pictures, music and video as pure JAX functions."""
+"""GANs and VAEs for pictures and music as pure JAX functions."""

@@ -1,5 +1,6 @@
 """The README stays short, and what it names exists."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -51,3 +52,9 @@ def test_files_that_a_page_links_to_exist(page):
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_says_what_it_costs_and_how_it_is_started(name):
+    doc = importlib.import_module(f"genjax_art.presets.{name.replace('-', '_')}").__doc__
+    assert "\nCost: " in doc and doc.endswith(f"\npython train.py {name}\n")
