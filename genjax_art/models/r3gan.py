@@ -149,7 +149,7 @@ class Discriminator(nn.Module):
 
 
 def width_at(widths: tuple[int, ...], level: int) -> int:
-    """Channels at a level, coarsest first; the last given width goes on to finer levels."""
+    """Channels at a level, coarsest first; the last given width holds for finer levels, too."""
     return widths[min(level, len(widths) - 1)]
 
 

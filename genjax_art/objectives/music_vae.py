@@ -1,7 +1,7 @@
-"""The variational autoencoder of music: an autoregressive decoder over tokens, taught with the piece, run freely.
+"""The variational autoencoder of music: an autoregressive decoder over tokens, trained by teacher forcing.
 
 Minimises -log p(x|z) + w max(KL(q(z|x) || p(z)) - free bits, 0): Roberts et al. 2018
-(arXiv:1803.05428), with their warm-up of the KL's weight w. Without free bits such a decoder learns to do without z.
+(arXiv:1803.05428), with their warm-up of the KL's weight w. Without free bits such a decoder learns to ignore z.
 """
 
 import math
@@ -26,7 +26,7 @@ from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_ro
 from genjax_art.train.player import Player
 
 VAE = "vae"
-CLIMBS = 100  # steps down the gradient in z when a piece is continued
+CLIMBS = 100  # steps of the search for z when a piece is continued; set by hand
 
 
 def build(
@@ -138,7 +138,7 @@ class _MusicAutoencoder:
         return self.decode(params, z, levels_of(z, steps, voices), given, jnp.zeros((steps,), bool))
 
     def proceed(self, params: Params, x: Array, given: int, key: Key) -> Array:
-        """x with what follows its first `given` steps made anew, from the likeliest z for those."""
+        """x with new music after its first `given` steps, from the likeliest z for those."""
         tokens, roll = self.read(x)
 
         def surprise(z: Array) -> Array:
@@ -181,7 +181,11 @@ def levels_of(z: Float[Array, "b z"], steps: int, voices: int) -> Float[Array, "
 
 
 def descend(function: Any, z: Float[Array, "b z"]) -> Float[Array, "b z"]:
-    """z after `CLIMBS` steps down the gradient of `function`(z) -> scalar, each row's of a length that falls to 0."""
+    """z after `CLIMBS` steps down the gradient of `function`(z) -> scalar, each row's of a length that falls to 0.
+
+    The first length is a tenth of sqrt(latents), the typical norm of z under the prior; their sum is five such norms,
+    so that a row can reach any typical z from any other.
+    """
     lengths = 0.1 * jnp.sqrt(z.shape[-1]) * jnp.linspace(1.0, 0.0, CLIMBS)
 
     def body(z: Array, length: Array) -> tuple[Array, None]:

@@ -137,7 +137,7 @@ def prepare_process() -> None:
     if folder is None:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = str(Path(cache) / "genjax_art" / "compiled")
-    # programs with oneDNN calls cannot be written to the cache (jaxlib 0.12); they are compiled anew, which is no news
+    # programs with oneDNN calls cannot be written to the cache (jaxlib 0.12); they are compiled again each time
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -146,7 +146,7 @@ def prepare_process() -> None:
 def _threads_for_simulated_devices() -> None:
     """More of XLA's threads where XLA_FLAGS asks for more CPU devices than there are cores.
 
-    With as many threads as devices, collectives of steps under way at once can wait for one another for ever.
+    With as many threads as devices, collectives of steps under way at once can wait for one another without end.
     """
     asked = re.findall(r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
     if asked and int(asked[-1]) > (os.cpu_count() or 1):  # the last one holds
