@@ -1,11 +1,12 @@
 """The numbers of a music run, on a method whose answers are known."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import vae_experiment
+from small import noise, vae_experiment
 
 from genjax_art import evaluate, music_report, notes
 from genjax_art.build import build_plan
@@ -13,7 +14,7 @@ from genjax_art.data.arrays import ArraySource
 from genjax_art.errors import RunError
 from genjax_art.objectives.method import Method
 from genjax_art.spec import ArraySpec
-from genjax_art.training import initial_state
+from genjax_art.training import run
 
 SPEC = notes.roll_spec(2, 2)
 SIZE = int(np.prod(SPEC.shape))
@@ -102,24 +103,30 @@ def test_frechet_distances_stand_side_by_side():
     assert np.isnan(silent["copy_rate"])
 
 
-def test_the_numbers_of_a_run(tmp_path, monkeypatch, capsys):
-    """Through the command, on a run that is a VAE of piano rolls (which has no tokens to be taught with)."""
-    plan = build_plan(vae_experiment(), SPEC)
-    config = {name: value for name, value in plan.config.items() if name != "spec"}
+def test_the_numbers_of_a_run(quick_runs, tmp_path, monkeypatch, capsys):
+    """Through the command, on a trained run of a VAE of piano rolls (which has no tokens to be taught with)."""
     sources = {split: ArraySource(SPEC, {"x": music(i) * np.uint8(255)}) for i, split in enumerate(("test", None))}
     monkeypatch.setattr(evaluate, "build_source", lambda experiment, split=None: sources[split])
-    monkeypatch.setattr("genjax_art.runs.read_config", lambda folder: (config, SPEC))
-    monkeypatch.setattr("genjax_art.drawing.load_state", lambda plan, folder, checkpoint: initial_state(plan))
-    monkeypatch.setattr("genjax_art.train.compile.prepare_process", lambda: None)
+    trained(tmp_path / "music", sources[None])
     out = tmp_path / "numbers.json"
-    assert evaluate.evaluate([str(tmp_path), "--n", "5", "--json", str(out)]) == 0
+    assert evaluate.evaluate([str(tmp_path / "music"), "--n", "5", "--json", str(out)]) == 0
     numbers, said = json.loads(out.read_text()), capsys.readouterr().out
+    assert (numbers["step"], numbers["parameters"]) == ("1", "ema")
     assert numbers["measures"] == len(numbers["bands"]) == 17
     assert numbers["inside"] == sum(band["inside"] for band in numbers["bands"].values())
     assert f"{numbers['inside']} of 17 inside" in said
     for name in ("frechet_distance", "frechet_distance_training", "copy_rate", "active_units", "kl_nats"):
         assert name in said and numbers[name] >= 0
     assert numbers["latents"] == 3 and "note_accuracy_teacher_forced" not in numbers
-    monkeypatch.setattr("genjax_art.runs.read_config", lambda folder: (config, ArraySpec((4, 4, 1))))
+
+
+def test_a_run_on_pictures_is_refused(quick_runs, tmp_path):
+    trained(tmp_path / "pictures", noise(ArraySpec((4, 4, 1))))
     with pytest.raises(RunError, match="kind image"):
-        evaluate.evaluate([str(tmp_path)])
+        evaluate.evaluate([str(tmp_path / "pictures")])
+
+
+def trained(folder, source):
+    """A run folder after one step."""
+    plan = build_plan(dataclasses.replace(vae_experiment(), steps=1), source.spec)
+    assert run(plan, source, folder, how="jit") == 0
