@@ -1,4 +1,4 @@
-"""Composition root: the only module that reads the config.
+"""Composition root: builds everything from an experiment, which a preset or the command line has made.
 
 Presets, models and objectives are found by being there, one file each; optimizers and schedules by their names in
 `train/optim.py`. A component's options are the keyword arguments of its builder; one whose default is a dataclass

@@ -154,7 +154,7 @@ class Likelihood:
 
     `log_prob(outputs, x, log_scale, low, high)`: nats per example, of outputs and x (b, *shape) and one
     scalar log-scale in the units of x.  `mean(outputs, low, high)`: the picture, in [low, high].  `has_scale`
-    tells whether the scale is used, and so whether it has to be learned; `is_mass` whether log_prob is
+    is whether the scale is used, and so has to be learned; `is_mass` whether log_prob is
     that of a probability (else of a density in the units of x).
     """
 

@@ -58,7 +58,7 @@ def read_metrics(path: Path) -> list[Row]:
 
 
 def keep_rows(path: Path, start_step: int) -> list[Row]:
-    """Cut the file back to the steps a run has behind it that goes on after `start_step`; return those rows.
+    """Cut the file back to the rows up to `start_step`, after which a run resumes; return those rows.
 
     The steps after the checkpoint are done again, and none may stand in the file twice.  A run from the start
     (`start_step` 0) keeps nothing.
