@@ -1,6 +1,6 @@
 """Train a preset into a run folder.
 
-python train.py                          # the default, dcgan-small: real digits in about three minutes
+python train.py                          # the default, dcgan-small: real digits in minutes
 python train.py conv-vae --steps 2000    # another preset, with an option; --help shows all
 python train.py --resume --run-dir runs/dcgan-small --steps 8000
 """

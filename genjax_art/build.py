@@ -1,4 +1,4 @@
-"""Composition root: the only module that reads an experiment's fields to build something.
+"""Composition root: builds everything from an experiment, which a preset or the command line has made.
 
 Presets, models, objectives and data sets are found by being there, one file each, or outside (see `parts.py`);
 optimizers and schedules by their names in `train/optim.py`.

@@ -1,4 +1,4 @@
-"""What a user can mend. Everything else that is raised is a defect and keeps its traceback."""
+"""Errors that the user can fix. Everything else that is raised is a defect and keeps its traceback."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ class UsageError(ValueError):
 
 
 class RunError(ValueError):
-    """Right words, but the run cannot be done or go on: exit status 1. The message is one line."""
+    """The command is well formed, but the run cannot start or continue: exit status 1. The message is one line."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:

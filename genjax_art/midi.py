@@ -29,7 +29,7 @@ _Span: TypeAlias = tuple[tuple[int, int], int, int, int]  # (track, channel), st
 
 @dataclass(frozen=True)
 class Song:
-    """Music with what a MIDI file says around it.
+    """Music with the other contents of a MIDI file.
 
     `sections` are [start, end) steps of 4/4 time. `tempo` (the first one) counts quarter notes per minute.
     `moved`, `unended` and `drums` count notes that were off the grid, that no event ended, and that were left
@@ -85,7 +85,7 @@ class _Running:
 
 @dataclass
 class _Events:
-    """What the tracks say, in ticks."""
+    """The contents of the tracks, times in ticks."""
 
     spans: list[_Span] = field(default_factory=list)
     meters: list[tuple[int, bool]] = field(default_factory=list)  # (tick, is 4/4)
@@ -126,13 +126,13 @@ def _parse(content: bytes, name: str) -> Any:
         raise MusicError(f"{name} does not count its time in ticks per quarter note; save it with musical time")
     try:
         return mido.MidiFile(file=io.BytesIO(content), clip=True)
-    except Exception as error:  # mido signals damage by whatever its parser trips over
+    except Exception as error:  # mido raises many kinds of errors for a damaged file
         reason = " ".join(str(error).split()) or "it ends too early"
         raise MusicError(f"{name} is a damaged MIDI file: {reason}") from None
 
 
 def import_mido() -> Any:
-    """The mido module, or a `MusicError` that says how to get it."""
+    """The mido module, or a `MusicError` that names the package to install."""
     try:
         import mido
     except ImportError:
@@ -141,7 +141,7 @@ def import_mido() -> Any:
 
 
 def _read_track(events: _Events, number: int, track: Sequence[Any], tick: int) -> int:
-    """Add what one track says, from `tick` on; returns the tick of its end."""
+    """Add the contents of one track, from `tick` on; returns the tick of its end."""
     running: dict[tuple[int, int], _Running] = {}
     for message in track:
         tick += message.time

@@ -6,7 +6,7 @@ Music is 4/4 with 16 steps a bar. Three forms of it convert into each other with
 * a roll, [steps, 60 pitches from MIDI 30, 2 * voices] of 0 and 1. The channels are the onset planes of all
   voices, then their sustain planes. Sustain is 1 in every step in which the note sounds, the first one too,
   so the sustain planes alone are the ordinary piano roll; the onset planes keep repeated notes apart;
-* tokens, [steps, voices]: 0..59 starts that pitch, 60 (`HOLD`) goes on, 61 (`REST`) is silence; a voice has
+* tokens, [steps, voices]: 0..59 starts that pitch, 60 (`HOLD`) holds the note, 61 (`REST`) is silence; a voice has
   one note at a time.
 
 Both `data/` and `media/` need this; it imports nothing of theirs.

@@ -1,7 +1,6 @@
 """MIDI files: what is written comes back, what is found in the wild is read or refused in one line."""
 
 import io
-import time
 
 import mido
 import numpy as np
@@ -150,14 +149,13 @@ def test_bad_files_are_refused_in_one_line(content, message, tmp_path):
         read_midi(tmp_path / "absent.mid")
 
 
-def test_ten_megabytes_are_refused_at_once(tmp_path):
+def test_ten_megabytes_are_refused_before_they_are_parsed(tmp_path, monkeypatch):
     path = tmp_path / "large.mid"
     track = bytes((0, 0x90, 60, 64, 1, 0x80, 60, 0)) * (10 * 2**20 // 8)
     path.write_bytes(midi_bytes(Song(SCALE, 32))[:14] + b"MTrk" + len(track).to_bytes(4, "big") + track)
-    began = time.monotonic()
+    monkeypatch.setattr(mido, "MidiFile", lambda *_, **__: pytest.fail("it was parsed"))
     with pytest.raises(MusicError, match="larger than the 1 MB"):
         read_midi(path)
-    assert time.monotonic() - began < 1.0
 
 
 def test_damage_anywhere_is_read_or_refused():

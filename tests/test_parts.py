@@ -8,6 +8,7 @@ import pytest
 
 from genjax_art import models, objectives, parts
 from genjax_art.errors import UsageError
+from genjax_art.train.optim import OPTIMIZERS, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,17 @@ def test_options_are_completed_and_become_arguments():
 def test_what_an_option_cannot_be(given, message):
     with pytest.raises(UsageError, match=message):
         parts.complete(build, "thing", "t", given)
+
+
+def every_part():
+    for kind, room in {"model": models, "objective": objectives}.items():
+        for name in parts.names(room):
+            yield pytest.param(parts.find(room, name, kind=kind), id=f"{kind}-{name}")
+    for kind, table in {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}.items():
+        for name, part in table.items():
+            yield pytest.param(part, id=f"{kind}-{name}")
+
+
+@pytest.mark.parametrize("part", list(every_part()))
+def test_every_option_has_its_words(part):
+    assert [name for name, option in parts.options(part).items() if not option.help] == []

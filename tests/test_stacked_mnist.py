@@ -1,4 +1,4 @@
-"""Stacked MNIST: the data, their judge, and the rows of the benchmark, on digits that are patterns of noise."""
+"""Stacked MNIST: the data, their judge, and the rows of the benchmark, on patterns of noise and on real digits."""
 
 import json
 import math
@@ -149,24 +149,28 @@ def test_channels_are_judged_apart_as_they_would_be_written():
 
 
 @pytest.fixture
-def tiny(quick_runs, monkeypatch):
-    """The preset, small, on 8x8 digits; 30 samples a look, judged by their brightness."""
-    source, _ = opened(digits=digits_source())
-    ground = stacked_mnist.Ground(source, Judge(brightness, 0.5, 40), class_coverage(np.zeros((4, 3), int), 10))
+def tiny(own_data, quick_runs, monkeypatch):
+    """The preset, shrunk, on real digits, judged by their brightness: a judge takes too long to train. 30 samples."""
     preset = shrink(load_preset("stacked-mnist"))
     for name, value in {
-        "ground_of": lambda data: ground,
+        "fit_judge": lambda digits, held_out, *, steps: Judge(brightness, 0.5, len(held_out)),
         "load_preset": lambda name: preset,
-        "prepare_process": lambda: None,
         "SAMPLES": 30,
         "PIECE": 20,
     }.items():
         monkeypatch.setattr(stacked_mnist, name, value)
-    monkeypatch.setattr(modes, "prepare_process", lambda: None)
-    return SimpleNamespace(ground=ground, preset=preset)
+    for module in (modes, stacked_mnist):
+        monkeypatch.setattr(module, "prepare_process", lambda: None)  # it is for processes of their own
+    return SimpleNamespace(ground=stacked_mnist.ground_of(preset.data), preset=preset)
 
 
-def test_a_row_is_trained_and_told_beside_the_published(tiny, tmp_path, capsys):
+@pytest.fixture(scope="module", autouse=True)
+def no_such_judge_is_left():
+    yield
+    stacked_mnist.ground_of.cache_clear()
+
+
+def test_a_row_is_trained_and_stands_beside_the_published(tiny, tmp_path, capsys):
     modes.main(["--only", "stacked-mnist", "--steps", "2", "--json", str(tmp_path / "rows.json")])
     (row,) = json.loads((tmp_path / "rows.json").read_text(), parse_constant=pytest.fail)
     assert (row["name"], row["seeds"], row["of_modes"], row["steps"]) == ("stacked-mnist", 1, 1000, 2)
@@ -177,7 +181,7 @@ def test_a_row_is_trained_and_told_beside_the_published(tiny, tmp_path, capsys):
     assert (row["digits"], row["classifier_accuracy"], row["samples"]) == ("mnist_5k", 0.5, 30)
     assert row["pictures_seen"] == 2 * tiny.preset.batch_size
     said = capsys.readouterr()
-    assert "reduced protocol" in said.out and "digits of mnist_5k" in said.out and "50.00% of 40" in said.out
+    assert "reduced protocol" in said.out and "digits of mnist_5k" in said.out and "50.00% of 500" in said.out
     assert "R3GAN" in said.out and "reverse KL 0.029  (published)" in said.out
     assert "step 2 of 2: modes" in said.err
 

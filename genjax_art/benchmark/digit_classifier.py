@@ -28,7 +28,7 @@ from genjax_art.train.step import make_step
 
 DIGITS = 10
 JUDGE = "judge"  # the only player
-SHIFT = 2  # pixels
+SHIFT = 2  # pixels either way, of the training digits; set by hand, within the digits' margin
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ pieces. The step that is best on the validation pieces is tested, once. Training
 semitones, at random, the others not at all; the published models need not have had transposed pieces. TonicNet's 0.220
 (arXiv:1911.11775) is no such figure: it counts per token (chord, then four voices) on a grid of sixteenths.
 
-The model is a GRU over time. Given its state, a step's keys are told from high to low and then an end: there is one
-such order for every set of keys, so the product of these probabilities is the likelihood of the set itself.
+The model is a GRU over time. Given its state, a step's keys are predicted from high to low and then an end: there is
+one such order for every set of keys, so the product of these probabilities is the likelihood of the set itself.
 """
 
 import json
@@ -76,13 +76,13 @@ class Chords(nn.Module):
         x = jnp.concatenate([before, jnp.broadcast_to(beat[None], (*keys.shape[:2], BEATS))], -1)
         x = drop(nn.relu(nn.Dense(self.width)(x)))
         state = drop(GRU(self.width)(x, jnp.zeros((len(x), self.width))))
-        told, last, target = orders(keys, slots)
-        seen = jnp.concatenate([told, jax.nn.one_hot(last, END + 1)], -1)
+        known, last, target = orders(keys, slots)
+        seen = jnp.concatenate([known, jax.nn.one_hot(last, END + 1)], -1)
         h = nn.Dense(self.width)(state)[:, :, None] + nn.Dense(self.width, use_bias=False)(seen)
-        h = h + nn.Dense(self.width, use_bias=False)(jnp.broadcast_to(before[:, :, None], told.shape) * (1.0 - told))
+        h = h + nn.Dense(self.width, use_bias=False)(jnp.broadcast_to(before[:, :, None], known.shape) * (1.0 - known))
         logits = nn.Dense(END + 1)(nn.relu(h))
         number = jnp.arange(END + 1).reshape(1, 1, 1, -1)
-        possible = (number < last[..., None]) | (number == END)  # a key below the last one told, or the end
+        possible = (number < last[..., None]) | (number == END)  # a key below the last one, or the end
         nats = optax.softmax_cross_entropy_with_integer_labels(
             jnp.where(possible, logits, -1e9), jnp.maximum(target, 0)
         )
@@ -92,21 +92,21 @@ class Chords(nn.Module):
 def orders(
     keys: Float[Array, "b t k"], slots: int
 ) -> tuple[Float[Array, "b t s k"], Int[Array, "b t s"], Int[Array, "b t s"]]:
-    """What is told of a step before each of its `slots`: the keys, the last of them; and the target: -1 after the end.
+    """What is known of a step before each of its `slots`: the keys, the last of them; and the target: -1 after the end.
 
     Before the first slot the last key is 88, above all keys.
     """
     rank = jnp.cumsum(keys[..., ::-1], -1)[..., ::-1]  # 1 for the highest key that sounds
     slot = jnp.arange(slots, dtype=keys.dtype).reshape(1, 1, -1, 1)
     sounds = keys[:, :, None] > 0
-    told = sounds & (rank[:, :, None] <= slot)
+    known = sounds & (rank[:, :, None] <= slot)
     is_target = sounds & (rank[:, :, None] == slot + 1)
     number = jnp.arange(KEYS, dtype=jnp.int32).reshape(1, 1, 1, -1)
     target = jnp.sum(is_target.astype(jnp.int32) * number, -1)
-    left = jnp.sum(keys, -1)[:, :, None] - slot[..., 0]  # keys that are still to be told
+    left = jnp.sum(keys, -1)[:, :, None] - slot[..., 0]  # keys that are still to be predicted
     target = jnp.where(left > 0, target, jnp.where(left == 0, END, -1))
-    last = jnp.min(jnp.where(told, number, KEYS), -1)
-    return told.astype(keys.dtype), last, target
+    last = jnp.min(jnp.where(known, number, KEYS), -1)
+    return known.astype(keys.dtype), last, target
 
 
 def padded(pieces: Sequence[Bool[np.ndarray, "_ 88"]]) -> tuple[Float[np.ndarray, "n t 88"], Bool[np.ndarray, "n t"]]:

@@ -4,7 +4,7 @@ python -m genjax_art.benchmark modes [--only ring8 grid25] [--seeds 10] [--json 
 python -m genjax_art.benchmark modes --only stacked-mnist
 python -m genjax_art.benchmark modes --only stacked-mnist stacked-mnist-gan stacked-mnist-r1      (R3GAN's ablation)
 
-The protocols are told in `mixture_modes.py`, `mixture_1200.py` and `stacked_mnist.py`.
+The protocols are described in `mixture_modes.py`, `mixture_1200.py` and `stacked_mnist.py`.
 """
 
 import json

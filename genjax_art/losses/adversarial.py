@@ -3,7 +3,7 @@
 Every pair is written in log-space with softplus, because -log sigmoid(d) = softplus(-d) and
 -log(1 - sigmoid(d)) = softplus(d): value and gradient stay finite at any finite logit.  A discriminator's
 loss is the sum of its real and its fake half, the i-th real beside the i-th fake; the mean over the batch is
-the objective's affair.
+left to the objective.
 
 The case study that this package grew out of prints L_D with log D(G(z)) where log(1 - D(G(z))) is meant: its
 discriminator would be trained to call fakes real.  `logistic_discriminator` has the sign put right.
@@ -26,7 +26,7 @@ class AdversarialLoss:
     """A game: what the discriminator and what the generator minimises, both per example.
 
     `discriminator(real, fake)` and `generator(fake, real)` take logits of shape (b,).  Where `needs_real` is
-    False the generator's loss does not look at D(x), and `generator(fake)` or `generator(fake, None)` does.
+    False the generator's loss does not depend on D(x), and `generator(fake)` or `generator(fake, None)` does.
     """
 
     discriminator: Callable[[PerExample, PerExample], PerExample]

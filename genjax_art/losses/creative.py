@@ -1,7 +1,7 @@
 """Losses of creative and informed generators: style ambiguity, style entropy, class and code recovery.
 
 Creative adversarial network: Elgammal et al. 2017 (arXiv:1706.07068).  The discriminator's style head learns
-the styles of real art (`label_cross_entropy`); the generator is rewarded where that head cannot tell the
+the styles of real art (`label_cross_entropy`); the generator is rewarded where that head cannot name the
 style of its pictures (`style_ambiguity`, `binary_style_ambiguity`), the gradient running through the head
 into G.
 """

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from genjax_art.losses.precision import at_least_float32, softplus, sum_per_example
 from genjax_art.shards import global_mean
 
-# Above this log-variance (sigma = e^25) the exponential goes on along its tangent: finite, and still steep.
+# Above this log-variance (sigma = e^25) the exponential continues as its tangent: finite, and still steep.
 MAX_LOGVAR = 50.0
 # Beyond these bounds a decoder's scale has no effect: squared errors over e^-20 are still float32 numbers.
 MAX_LOG_SCALE = 20.0
@@ -60,7 +60,7 @@ def kl_gaussians(q: Gaussian, p: Gaussian | None = None) -> Float[Array, "b"]:
 
 
 def free_bits(kl: Float[Array, "b *latent"], minimum: float) -> Float[Array, "b"]:
-    """The KL in which no latent number is paid for below `minimum` nats on average over the global batch.
+    """The KL in which no latent number costs less than `minimum` nats on average over the global batch.
 
     Its batch mean is sum_j max(minimum, E[KL_j]), in value and gradient, of Kingma et al. 2016
     (arXiv:1606.04934): a dimension under the minimum counts as the constant `minimum`, the others as
@@ -171,7 +171,7 @@ class Likelihood:
 
     `log_prob(outputs, x, log_scale, low, high)`: nats per example, of outputs and x (b, *shape) and one
     scalar log-scale in the units of x.  `mean(outputs, low, high)`: the picture, in [low, high].  `has_scale`
-    tells whether the scale is looked at, and so whether it is worth learning; `is_mass` whether log_prob is
+    is whether the scale is used, and so has to be learned; `is_mass` whether log_prob is
     that of a probability (else of a density in the units of x).
     """
 

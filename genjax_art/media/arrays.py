@@ -36,7 +36,7 @@ def write_arrays(
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An uncompressed NPZ, written by hand, because what np.savez puts down as the time is zipfile's affair."""
+    """An uncompressed NPZ, written entry by entry, because np.savez leaves the time stamp of an entry to zipfile."""
     with replacing(path) as part, zipfile.ZipFile(part, "w") as file:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980

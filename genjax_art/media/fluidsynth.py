@@ -10,7 +10,7 @@ from genjax_art.midi import Song, midi_bytes
 from genjax_art.notes import MusicError
 
 RATE = 44100  # samples a second
-PATIENCE = 600  # seconds; half an hour of music takes about ten
+PATIENCE = 600  # seconds before the program is given up; for half an hour of music it needs about ten
 ERROR = "fluidsynth: error: "  # how its complaints begin; its exit status is 0 all the same
 
 

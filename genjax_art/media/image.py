@@ -75,7 +75,7 @@ def _to_pillow(image: UInt8[np.ndarray, "h w c"]) -> Any:
 
 
 def write_png(path: Path, image: UInt8[np.ndarray, "h w c"], metadata: Mapping[str, str]) -> None:
-    """A PNG whose text chunks hold `metadata` (tEXt, or iTXt for what Latin-1 cannot say)."""
+    """A PNG whose text chunks hold `metadata` (tEXt, or iTXt for characters outside Latin-1)."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
@@ -94,7 +94,7 @@ def read_png_metadata(path: Path) -> dict[str, str]:
         with PngImageFile(path) as image:
             image.load()  # text may follow the pixels
             return {key: str(value) for key, value in image.text.items()}
-    except (UnidentifiedImageError, SyntaxError):  # the latter is how Pillow says "not a PNG file"
+    except (UnidentifiedImageError, SyntaxError):  # Pillow raises the latter for a file that is no PNG
         raise ValueError(f"{path} is not a PNG picture") from None
 
 
@@ -112,7 +112,7 @@ def write_gif(
     fps: float | int,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """A GIF that repeats for ever.  RGBA is laid on white, colours are reduced to 256 a frame.
+    """A GIF that repeats without end.  RGBA is laid on white, colours are reduced to 256 a frame.
 
     A GIF counts time in 1/100 s, so single delays are rounded while the whole keeps `fps` frames a second.
     Equal neighbouring frames are stored as one long frame.  `metadata` becomes a comment in JSON.

@@ -29,7 +29,7 @@ from genjax_art.spec import ArraySpec
 from genjax_art.voices import assign_voices
 
 ENDINGS = ".mid, .wav, .png, .npz"  # the last by `medium.py`
-# One colour per voice, told apart by colour-blind eyes too: Okabe & Ito, "Color Universal Design", 2008.
+# One colour per voice, distinct for colour-blind readers, too: Okabe & Ito, "Color Universal Design", 2008.
 COLOURS = np.asarray(
     [
         (213, 94, 0),

@@ -19,7 +19,7 @@ Sound: TypeAlias = Callable[[Song], bytes]  # a song as a WAV file
 RATE = 22050  # samples a second
 PEAK = 0.89  # -1 dB below full scale
 MAX_SECONDS = 1800
-RELEASE = 0.15  # seconds in which a note dies away after its end
+RELEASE = 0.15  # seconds in which a note fades after its end
 TAIL = 0.6  # seconds of echo after the last note
 ECHOES = ((0.031, 0.22), (0.047, 0.18), (0.083, 0.13), (0.127, 0.10), (0.211, 0.06))  # (seconds, gain)
 

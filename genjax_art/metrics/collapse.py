@@ -17,6 +17,7 @@ def collapse(real: Float[Array, "b d"], fake: Float[Array, "b d"]) -> dict[str, 
     """
     spread = jnp.sqrt(_variance(fake) / jnp.maximum(_variance(real), 1e-12))
     typical = jnp.mean(_to_neighbour(real))
+    # a tenth: set by hand, so that varied fakes have no twins and near copies count as such
     twins = (_to_neighbour(fake) < 0.1 * typical).astype(jnp.float32)
     return {"feature_spread": spread, "duplicates": jnp.mean(twins)}
 

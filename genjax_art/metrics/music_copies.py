@@ -1,4 +1,4 @@
-"""How much of generated music stands in the training pieces, in any key."""
+"""How much of generated music is copied from the training pieces, in any key."""
 
 from collections.abc import Iterator
 

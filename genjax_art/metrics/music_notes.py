@@ -1,4 +1,4 @@
-"""All notes of a batch of rolls as one table, and what sounds when: the ground of the music metrics."""
+"""All notes of a batch of rolls as one table, and what sounds when: the basis of the music metrics."""
 
 from dataclasses import dataclass
 

@@ -50,7 +50,7 @@ def sample_report(
     pieces: np.ndarray | None,
     training: UInt8[np.ndarray, "k t p c"],
 ) -> tuple[MusicScore, dict[str, Any]]:
-    """The measures beside the held-out band, and per bar the share that stands in the training pieces in some key.
+    """The measures beside the held-out band, and the share of bars that occur in the training pieces in some key.
 
     `frechet_distance` is that of the generated clips' features to the held-out clips', `frechet_distance_training` that
     of as many training clips, evenly chosen. `distinct` is the share of generated clips that differ from all others.

@@ -55,7 +55,7 @@ def score(
     mean.
 
     `generated` and `heldout` are what `music_metrics` gives for clips of the same length; NaN are left out
-    of the means. `pieces` says which piece a held-out clip is from: clips of a piece are alike, so whole
+    of the means. `pieces` names the piece that a held-out clip is from: clips of a piece are alike, so whole
     pieces are resampled (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13);
     without it each clip is its own piece. Generate a thousand clips or more: the band holds no error of
     their mean.

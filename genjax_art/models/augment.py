@@ -1,7 +1,7 @@
 """Differentiable augmentation of what the discriminator is given, and its adaptive probability.
 
 Reals and fakes are both shown to the discriminator through random distortions, which the generator's gradient
-passes: few pictures cannot be learnt by heart then, and the distortions do not leak into what is generated.
+passes: the discriminator cannot memorise a small data set then, and the generator does not learn the distortions.
 DiffAugment: Zhao et al. 2020 (arXiv:2006.10738).  Adaptive probability: Karras et al. 2020, ADA
 (arXiv:2006.06676).
 
@@ -19,8 +19,8 @@ from jaxtyping import Array, Float, Int
 from genjax_art.shards import global_draw
 from genjax_art.spec import Key
 
-TRANSLATION = 1 / 8  # of each extent, either way
-CUTOUT = 1 / 2  # of each extent
+TRANSLATION = 1 / 8  # of each extent, either way; as in the DiffAugment paper
+CUTOUT = 1 / 2  # of each extent; as there
 
 
 def color(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
@@ -144,7 +144,7 @@ def _along(x: Float[Array, "b *space c"], axis: int) -> tuple[int, ...]:
 
 
 def _uniform(x: Float[Array, "b *space c"], key: Key, count: int) -> Float[Array, "{count} b"]:
-    """`count` numbers in [0, 1) for every example; one draw for all of them is the quicker one."""
+    """`count` numbers in [0, 1) for every example; one draw for all of them is faster."""
     return global_draw(jax.random.uniform, key, (x.shape[0], count)).T
 
 

@@ -74,9 +74,15 @@ def build(
     hidden: int = 256,
     conditional: bool = False,
 ) -> dict[str, nn.Module]:
-    """Encoder and decoder; `width` filters at the finest level, doubled at each halving; z [b, latents].
+    """Encoder and decoder of arrays of any extents; z [b, latents].
 
-    `hidden` is the width of the dense layer between the convolutions and z; `conditional` on the labels.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      width: filters of the convolutions at the finest resolution; twice as many after each halving.
+      kernel: side of the stride-2 convolutions' kernels, in pixels (positions) along each axis.
+      hidden: units of the dense layer between the convolutions and z.
+      conditional: the encoder and the decoder get the class label as a further input.
     """
     classes = len(spec.classes) if conditional else 0
     return {

@@ -125,15 +125,24 @@ def build(
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
-    """Networks of a GAN: latents z [b, latents], `width` filters of `kernel` an axis, times `growth` at each halving.
+    """Networks of a GAN for any extents; z [b, latents].
 
-    `conditional` on the labels: the generator sees them beside z, or with "conditional_batch" as gain and bias of each
-    norm (arXiv:1707.00683), the discriminator by projection.
-    Norms of the discriminator: "batch" makes examples depend on one another, so it takes no gradient penalties;
-    "spectral" divides every weight but the style head's by its largest singular value (arXiv:1802.05957).
-    `minibatch_deviation`: before its last convolution the discriminator sees how much the examples of a group of that
-    size differ (arXiv:1710.10196, 4 there); 0 leaves it out.
-    `style_head`: the discriminator also gives logits of the label, "style", from its features.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      width: filters of both networks' convolutions at the finest resolution.
+      growth: factor by which the number of filters grows at each halving of the resolution; 1 keeps it.
+      kernel: side of the convolutions' kernels, in pixels (positions) along each axis.
+      generator_norm: normalisation in the generator: none; batch, by the statistics of the batch;
+        conditional_batch, the same with gain and bias of each class (arXiv:1707.00683).
+      discriminator_norm: normalisation in the discriminator: none; batch, which makes examples depend on one another
+        and so excludes gradient penalties; spectral, which divides every weight but the style head's by its largest
+        singular value (arXiv:1802.05957).
+      minibatch_deviation: size of the groups of examples whose differences the discriminator gets as a further feature
+        before its last convolution (arXiv:1710.10196, 4 there); 0 leaves it out.
+      conditional: both networks get the class label: the generator beside z (or by its norm), the discriminator by
+        projection (arXiv:1802.05637).
+      style_head: the discriminator also returns logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {

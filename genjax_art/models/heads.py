@@ -13,7 +13,7 @@ from genjax_art.models.layers import one_hot
 class WithHead(nn.Module):
     """Any discriminator, with `size` numbers under the name `head` beside its outputs, linear in its features.
 
-    It does not see labels, so that what the head says of them is from the picture alone.
+    It gets no labels, so that the head predicts them from the picture alone.
     """
 
     network: nn.Module
@@ -59,7 +59,7 @@ def codes_of(
 ) -> tuple[Int[Array, " b"], Float[Array, "b {continuous}"]]:
     """The codes in standard normal latents: which of the first `categories` is largest, and the `continuous` next ones.
 
-    So the category is uniform, the numbers are standard normal, and whoever samples needs to know nothing of codes.
+    So the category is uniform, the numbers are standard normal, and sampling needs to know nothing of codes.
     """
     category = jnp.argmax(z[:, :categories], -1) if categories else jnp.zeros(len(z), int)
     return jax.lax.stop_gradient(category), z[:, categories : categories + continuous]

@@ -108,8 +108,8 @@ def one_hot(label: Int[Array, " b"], classes: int) -> Float[Array, "b classes"]:
 def pyramid(space: tuple[int, ...], above: int) -> tuple[tuple[int, ...], ...]:
     """Strides per axis of each halving from `space` down, finest first.
 
-    An axis is halved (rounding up) as long as its extent is above `above`, so a long axis goes on when a short one
-    has stopped. A generator takes the strides in reverse.
+    An axis is halved (rounding up) as long as its extent is above `above`, so a long axis is still halved
+    when a short one has stopped. A generator takes the strides in reverse.
     """
     strides = []
     while any(n > above for n in space):

@@ -84,14 +84,21 @@ def build(
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
-    """Networks of a GAN: latents z [b, latents], `layers` hidden layers of `width`; `conditional` on the labels.
+    """Networks of a GAN for arrays of any shape; z [b, latents].
 
-    `octaves`: the discriminator sees its input as Fourier features of that many frequencies, too.
-    `signs`: the generator sees the signs of its latents, too, and so can jump from mode to mode: a continuous one has
-    to draw bridges (disconnected manifolds: Khayatkhoei et al. 2018, arXiv:1806.00880).
-    `minibatch_deviation`: before its last hidden layer the discriminator sees how much the examples of a group of that
-    size differ (arXiv:1710.10196, 4 there); 0 leaves it out.
-    `style_head`: the discriminator also gives logits of the label, "style", from its features.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      width: units of each hidden layer, in both networks.
+      layers: hidden layers of each network.
+      octaves: frequencies of the Fourier features, 1, 2, 4, ... half-periods over the data's range, that the
+        discriminator gets besides the array itself (arXiv:2006.10739); 0 leaves them out.
+      signs: the generator gets the signs of its latents as further inputs, so that it can jump between separate modes;
+        a continuous one has to bridge them (Khayatkhoei et al. 2018, arXiv:1806.00880).
+      minibatch_deviation: size of the groups of examples whose differences the discriminator gets as a further feature
+        before its last hidden layer (arXiv:1710.10196, 4 there); 0 leaves it out.
+      conditional: both networks get the class label as a further input.
+      style_head: the discriminator also returns logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {

@@ -44,6 +44,13 @@ class Decoder(nn.Module):
 
 
 def build(spec: ArraySpec, *, latents: int = 20, width: int = 400, conditional: bool = False) -> dict[str, nn.Module]:
-    """Encoder and decoder with one hidden layer of `width`, z [b, latents]; `conditional` on the labels."""
+    """Encoder and decoder with one hidden layer each; z [b, latents].
+
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      width: units of the hidden layer of each network.
+      conditional: the encoder and the decoder get the class label as a further input.
+    """
     classes = len(spec.classes) if conditional else 0
     return {"encoder": Encoder(latents, width, classes), "decoder": Decoder(spec, latents, width, classes)}

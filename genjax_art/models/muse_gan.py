@@ -2,15 +2,15 @@
 
 Dong, Hsiao, Yang & Yang 2018, arXiv:1709.06298 (one z for all tracks, generators per track), with the streams of its
 successor, Dong & Yang 2018, arXiv:1804.09399: of a private pair one upsamples pitch, then
-time, the other time, then pitch; the critic looks at bars, at chroma and at onsets. All steps up and down have a stride
+time, the other time, then pitch; the critic reads bars, chroma and onsets. All steps up and down have a stride
 as long as their kernel: they are matrix products on patches, which is what they are written as here.
 
-Unlike the papers, a voice has one note at a time: a softmax over 60 rows and silence, which is told anew where a gate
+Unlike the papers, a voice has one note at a time: a softmax over 60 rows and silence, chosen again where a gate
 opens and held where not, so that the length of a note is one decision and not one a step. The softmax cannot saturate,
 as its logits have a given mean square. In training the critic sees these soft rolls, when sampling the likeliest rows
 and gates are taken; `binarise` takes them in training, too, with the gradient of the soft ones (straight-through,
 arXiv:1804.09399; after arXiv:1308.3432). The critic has one stream more, of intervals between the voices and from step
-to step, which sees that harmony is the same in all keys.
+to step, which are the same in all keys.
 """
 
 import flax.linen as nn
@@ -26,8 +26,8 @@ from genjax_art.spec import ArraySpec
 from genjax_art.tokens import in_range
 
 OCTAVES, SEMITONES = 5, 12
-SHARPNESS = 5.0  # root mean square of a softmax's logits
-PERIOD = 48  # semitones: intervals up to two octaves are told apart
+SHARPNESS = 5.0  # root mean square of a softmax's logits; set by hand: one pitch dominates, the others keep gradients
+PERIOD = 48  # semitones: intervals up to two octaves are distinct
 VOICE_INIT = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal", in_axis=-2, out_axis=-1, batch_axis=0)
 
 
@@ -172,9 +172,15 @@ def chroma_of(x: Float[Array, "b t p c"]) -> Float[Array, "b beats 12 v"]:
 def build(
     spec: ArraySpec, *, latents: int = 128, width: int = 64, critic_width: int = 64, binarise: bool = False
 ) -> dict[str, nn.Module]:
-    """Networks of a GAN of piano rolls of whole bars: z [b, latents]; widths in units of the narrowest layers.
+    """Networks of a GAN of piano rolls of whole bars; z [b, latents].
 
-    `binarise`: rolls of exactly the range's ends in training, too, by straight-through; otherwise they lie between.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      width: units of the generator's narrowest layers; the others have multiples of it, the stem 8 times as many.
+      critic_width: units of the critic's narrowest layers; the others have multiples of it, the last ones 8 times.
+      binarise: the critic is shown hard rolls (note or no note) in training, too, with straight-through gradients;
+        otherwise it is shown probabilities in training.
 
     Raises:
       UsageError: the data are no piano rolls of whole bars.

@@ -5,9 +5,9 @@ both directions. From z a conductor makes one vector per bar; the decoder starts
 so that what bars have in common must come through z, and writes one token per voice and step (see `notes.py`).
 
 Unlike the paper: GRU instead of LSTM cells; the voices are not independent given the bar, each sees what the ones
-above it play in the same step; what a network sees of the past is the roll of the step before, which also says
-which pitch a hold holds; and a voice is shown intervals, and tells its pitch as a leap and as intervals from the
-voices above, too: leading of voices is the same in all keys.
+above it play in the same step; the input from the past is the roll of the step before, which also has the pitch of
+a note that is held; and a voice gets intervals as inputs and predicts its pitch also as a leap and as intervals from
+the voices above: voice leading is the same in all keys.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from genjax_art.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
 from genjax_art.spec import ArraySpec
 from genjax_art.tokens import pitch_planes, rows_of
 
-REACH = 36  # semitones of an interval; what is further is told as a pitch alone
+REACH = 36  # semitones, three octaves: a wider interval is predicted as a pitch alone
 
 
 class Encoder(nn.Module):
@@ -46,9 +46,10 @@ class Encoder(nn.Module):
 class VoiceHead(nn.Module):
     """Logits of one voice's token, from the decoder's state, the step before and the voices above in this step.
 
-    It sees the other voices as intervals from the pitch that it had itself. Beside logits of pitches it tells those of
-    leaps from there and of intervals from each voice above, and adds them where they arrive. Rows are 0..59, `REST` in
-    silence, which no interval is from; `others` are those of all voices before, then of the voices above.
+    Its inputs are the other voices as intervals from the pitch that it had itself. Besides logits of pitches it
+    predicts logits of leaps from there and of intervals from each voice above, and adds each to the pitch that it
+    leads to. Rows are 0..59, or `REST` in silence, from which there is no interval; `others` are the rows of all voices
+    in the step before, then those of the voices above in this step.
     """
 
     width: int
@@ -67,17 +68,17 @@ class VoiceHead(nn.Module):
         flat = [x.reshape(*x.shape[:-2], -1) for x in seen]
         x = nn.relu(nn.Dense(self.width)(jnp.concatenate([state, *flat, jax.nn.one_hot(own, PITCHES)], -1)))
         origins = jnp.concatenate([own[..., None], others[..., others.shape[-1] - self.above :]], -1)
-        told = nn.Dense((1 + self.above) * (2 * REACH + 1), name="intervals")(x)
-        pitches = arrivals(told.reshape(*x.shape[:-1], 1 + self.above, -1), origins)
+        predicted = nn.Dense((1 + self.above) * (2 * REACH + 1), name="intervals")(x)
+        pitches = arrivals(predicted.reshape(*x.shape[:-1], 1 + self.above, -1), origins)
         return nn.Dense(TOKENS, name="token")(x) + jnp.pad(pitches, [(0, 0)] * (x.ndim - 1) + [(0, TOKENS - PITCHES)])
 
 
-def arrivals(told: Float[Array, "*b n i"], origins: Int[Array, "*b n"]) -> Float[Array, "*b 60"]:
-    """What is told of the intervals -REACH to REACH from each origin, summed at the rows that they arrive at."""
+def arrivals(predicted: Float[Array, "*b n i"], origins: Int[Array, "*b n"]) -> Float[Array, "*b 60"]:
+    """The logits of the intervals -REACH to REACH from each origin, summed at the rows that they lead to."""
     rows = jnp.arange(PITCHES, dtype=jnp.int32).reshape((1,) * origins.ndim + (-1,))
     interval = rows - origins[..., None] + REACH
     there = (interval >= 0) & (interval <= 2 * REACH) & (origins != REST)[..., None]
-    return jnp.sum(jnp.where(there, jnp.take_along_axis(told, jnp.clip(interval, 0, 2 * REACH), -1), 0.0), -2)
+    return jnp.sum(jnp.where(there, jnp.take_along_axis(predicted, jnp.clip(interval, 0, 2 * REACH), -1), 0.0), -2)
 
 
 class Decoder(nn.Module):
@@ -100,7 +101,7 @@ class Decoder(nn.Module):
         self.heads = [VoiceHead(self.head, above) for above in range(self.voices)]
 
     def conduct(self, z: Float[Array, "b z"]) -> Float[Array, "b bars d"]:
-        """One vector per bar: the conductor's states, which is told z at every bar (section 3.2)."""
+        """One vector per bar: the conductor's states, whose input is z at every bar (section 3.2)."""
         start = jnp.tanh(self.conductor_start(z))
         return self.conductor_cell(jnp.repeat(z[:, None], self.bars, 1), start)
 
@@ -129,9 +130,9 @@ class Decoder(nn.Module):
             x = cell(x, jnp.tanh(start(bars)).reshape(rows[0], -1))
         x = x.reshape(b, steps, -1)
         was, now = rows_of(before), rows_of(roll)
-        return jnp.stack([self.tell(x, v, was, now[..., :v]) for v in range(self.voices)], 2)
+        return jnp.stack([self.token_logits(x, v, was, now[..., :v]) for v in range(self.voices)], 2)
 
-    def tell(
+    def token_logits(
         self, x: Float[Array, "*b h"], voice: int, was: Int[Array, "*b v"], above: Int[Array, "*b n"]
     ) -> Float[Array, "*b 62"]:
         """Logits of a voice's token: `was` are rows in the step before, of all voices; `above` those above it now."""
@@ -164,7 +165,7 @@ class Decoder(nn.Module):
             was = rows_of(before)
             tokens, rows = was[:, :0], was[:, :0]
             for v in range(module.voices):
-                token = choose(module.tell(x, v, was, rows), level[:, v], temperature)
+                token = choose(module.token_logits(x, v, was, rows), level[:, v], temperature)
                 token = jnp.where(fixed, forced[:, v], token)
                 row = jnp.where(token == HOLD, was[:, v], token)
                 tokens, rows = (jnp.concatenate([a, b[:, None]], -1) for a, b in ((tokens, token), (rows, row)))
@@ -198,10 +199,17 @@ def build(
     decoder_layers: int = 2,
     head_width: int = 512,
 ) -> dict[str, nn.Module]:
-    """Encoder and decoder of piano rolls of any number of bars and voices; widths are those of the GRU states.
+    """Encoder and decoder of piano rolls of any number of bars and voices; z [b, latents].
 
-    `embedding` is the width to which a step of the roll is projected, `head_width` of the hidden layer between the
-    decoder and each voice's tokens.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      embedding: numbers to which one step of the roll is projected before a recurrent layer reads it.
+      encoder_width: units of the encoder's GRU in each of its two directions.
+      conductor_width: units of the conductor's GRU, which makes one vector per bar.
+      decoder_width: units of each GRU layer of the decoder.
+      decoder_layers: GRU layers of the decoder.
+      head_width: units of the hidden layer between the decoder and each voice's tokens.
 
     Raises:
       UsageError: the data are no piano rolls of whole bars.

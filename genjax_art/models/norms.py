@@ -1,4 +1,4 @@
-"""Normalisation that looks at labels, at weights or at the other examples of a batch; batch norm is in `layers.py`."""
+"""Normalisation by labels, by weights or by the other examples of a batch; batch norm is in `layers.py`."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def spectral(layer: nn.Module, x: Array, train: bool) -> Any:
 
 
 def near_one(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """1 with a standard deviation of 0.02, so that classes differ from the start."""
+    """1 with a standard deviation of 0.02, as DCGAN initialises its gains, so that classes differ from the start."""
     return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
 

@@ -149,7 +149,7 @@ class Discriminator(nn.Module):
 
 
 def width_at(widths: tuple[int, ...], level: int) -> int:
-    """Channels at a level, coarsest first; the last given width goes on to finer levels."""
+    """Channels at a level, coarsest first; the last given width holds for finer levels, too."""
     return widths[min(level, len(widths) - 1)]
 
 
@@ -166,12 +166,20 @@ def build(
 ) -> dict[str, nn.Module]:
     """Networks of a GAN for any extents; z [b, latents].
 
-    `widths` are the channels at each resolution, coarsest (about 4) first, the last one going on to finer levels;
-    `blocks` per resolution. The paper's CIFAR-10 networks are (768,), 2 blocks, expansion 2. `conditional` on labels:
-    embedded beside z, and by projection in the discriminator.
-    `style_head`: the discriminator also gives logits of the label, "style", from its features.
-    `minibatch_deviation`: among its last features the discriminator sees how much the examples of a group of that size
-    differ (arXiv:1710.10196, 4 there), which is not in the paper; 0 leaves it out.
+    The paper's CIFAR-10 networks have widths (768,), 2 blocks and expansion 2.
+
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      widths: channels at each resolution, the coarsest one (about 4 positions an axis) first; the last number holds
+        for all finer ones.
+      blocks: residual blocks at each resolution.
+      expansion: factor by which a block widens its channels inside, around the grouped convolution.
+      minibatch_deviation: size of the groups of examples whose differences the discriminator gets as a further feature
+        after its last block (arXiv:1710.10196, 4 there); not in the R3GAN paper; 0 leaves it out.
+      conditional: both networks get the class label: the generator as an embedding beside z, the discriminator by
+        projection.
+      style_head: the discriminator also returns logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {

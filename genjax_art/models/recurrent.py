@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-UNROLL = 2  # steps of time per turn of the loop; more buys nothing on CPU and is slower to compile
+UNROLL = 2  # steps of time per turn of the loop; more is no faster on CPU and slower to compile
 
 
 class GRU(nn.Module):

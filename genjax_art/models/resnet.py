@@ -125,12 +125,18 @@ def build(
     conditional: bool = False,
     style_head: bool = False,
 ) -> dict[str, nn.Module]:
-    """Networks of a GAN for any extents; z [b, latents], one width for all blocks of a network.
+    """Networks of a GAN for any extents; z [b, latents]. The defaults are the paper's CIFAR-10 networks.
 
-    The defaults are the paper's CIFAR-10 networks. `conditional` on the labels: the generator's batch norms look up
-    gain and bias, the discriminator projects. `style_head`: the discriminator also gives logits of the label, "style".
-    `minibatch_deviation`: before its last block the discriminator sees how much the examples of a group of that size
-    differ (arXiv:1710.10196, 4 there); 0 leaves it out.
+    Args:
+      spec: of the data.
+      latents: how many numbers z has.
+      width: filters of every convolution of the generator.
+      discriminator_width: filters of every convolution of the discriminator.
+      minibatch_deviation: size of the groups of examples whose differences the discriminator gets as a further feature
+        before its last block (arXiv:1710.10196, 4 there); 0 leaves it out.
+      conditional: both networks get the class label: the generator as gain and bias of its batch norms
+        (arXiv:1707.00683), the discriminator by projection (arXiv:1802.05637).
+      style_head: the discriminator also returns logits of the label, "style", from its features.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {

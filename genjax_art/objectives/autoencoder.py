@@ -25,7 +25,7 @@ VAE = "vae"
 class Autoencoder:
     """The parameters are `encoder`, `decoder` and, for likelihoods with a scale, `log_scale`.
 
-    Labels are looked at where the networks are conditional.
+    Labels are used where the networks are conditional.
     """
 
     encoder: Any  # (x, label, train) -> mu, logvar

@@ -27,7 +27,15 @@ def build(
     likelihood: str = "bernoulli",
     samples: int = 50,
 ) -> Method:
-    """The player `vae`, as in `objectives/vae.py`, minimising minus the bound of `samples` posterior samples.
+    """The player `vae`, as in `objectives/vae.py`, minimising minus the bound.
+
+    Args:
+      networks: `encoder` and `decoder`.
+      spec: of the data.
+      transforms: the optimizer of `vae`.
+      likelihood: how the decoder's outputs are read as p(x|z): a name in `LIKELIHOODS`, bernoulli, gaussian or
+        discretized_logistic.
+      samples: how many samples of the posterior the bound averages for each example; time and memory grow with it.
 
     Metrics in nats per example: `bound`.
 

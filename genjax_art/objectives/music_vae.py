@@ -1,7 +1,7 @@
-"""The variational autoencoder of music: an autoregressive decoder over tokens, taught with the piece, run freely.
+"""The variational autoencoder of music: an autoregressive decoder over tokens, trained by teacher forcing.
 
 Minimises -log p(x|z) + w max(KL(q(z|x) || p(z)) - free bits, 0): Roberts et al. 2018
-(arXiv:1803.05428), with their warm-up of the KL's weight w. Without free bits such a decoder learns to do without z.
+(arXiv:1803.05428), with their warm-up of the KL's weight w. Without free bits such a decoder learns to ignore z.
 """
 
 import math
@@ -27,7 +27,7 @@ from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_ro
 from genjax_art.train.player import Player
 
 VAE = "vae"
-CLIMBS = 100  # steps down the gradient in z when a piece is continued
+CLIMBS = 100  # steps of the search for z when a piece is continued; set by hand
 
 
 def build(
@@ -44,10 +44,14 @@ def build(
 
     Args:
       networks: `encoder`(roll) -> mu, logvar; `decoder`(z, roll) -> logits, and `decode`, as in `models/music_vae.py`.
-      beta: weight of the KL after the warm-up.
-      free_bits: bits per piece that the KL may have without being paid for.
-      kl_warmup_steps: steps over which the weight rises linearly from 0 to `beta`; 0 is `beta` from the first step on.
-      temperature: of the tokens when sampling; 0 takes the likeliest.
+      spec: of the data.
+      transforms: the optimizer of `vae`.
+      beta: weight of the KL term in the loss, after the warm-up.
+      free_bits: KL in bits per piece that costs nothing in the loss.
+      kl_warmup_steps: training steps over which the KL's weight rises linearly from 0 to `beta`; 0 is `beta` from the
+        first step on.
+      temperature: by which the logits of a token are divided when sampling: 1 samples from the model's distribution,
+        0 takes the likeliest token.
 
     Metrics per example: `elbo`, `reconstruction` and `kl` in nats, whatever the weight; `note_accuracy`, the share of
     notes whose start is the likeliest token; `kl_weight`.
@@ -153,7 +157,7 @@ class _MusicAutoencoder:
         return self.logits(weights.params[VAE], z, self.read(x)[1])
 
     def proceed(self, weights: Weights, x: Array, given: int, key: Key) -> Array:
-        """x with what follows its first `given` steps made anew, from the likeliest z for those."""
+        """x with new music after its first `given` steps, from the likeliest z for those."""
         params = weights.params[VAE]
         tokens, roll = self.read(x)
 
@@ -186,7 +190,11 @@ def note_accuracy(made: Int[Array, "b t v"], tokens: Int[Array, "b t v"]) -> Flo
 
 
 def descend(function: Any, z: Float[Array, "b z"]) -> Float[Array, "b z"]:
-    """z after `CLIMBS` steps down the gradient of `function`(z) -> scalar, each row's of a length that falls to 0."""
+    """z after `CLIMBS` steps down the gradient of `function`(z) -> scalar, each row's of a length that falls to 0.
+
+    The first length is a tenth of sqrt(latents), the typical norm of z under the prior; their sum is five such norms,
+    so that a row can reach any typical z from any other.
+    """
     lengths = 0.1 * jnp.sqrt(z.shape[-1]) * jnp.linspace(1.0, 0.0, CLIMBS)
 
     def body(z: Array, length: Array) -> tuple[Array, None]:

@@ -33,9 +33,13 @@ def build(
 
     Args:
       networks: `encoder` and `decoder`.
-      likelihood: a name in `LIKELIHOODS`, which reads the decoder's outputs.
-      beta: weight of the KL.
-      minimum_kl: free bits, in nats per latent number.
+      spec: of the data.
+      transforms: the optimizer of `vae`.
+      likelihood: how the decoder's outputs are read as p(x|z): a name in `LIKELIHOODS`, bernoulli, gaussian or
+        discretized_logistic.
+      beta: weight of the KL term in the loss; 1 is the evidence lower bound (beta-VAE: Higgins et al. 2017).
+      minimum_kl: free bits: KL in nats per latent number below which the loss does not press it further
+        (arXiv:1606.04934); 0 turns that off.
 
     Metrics in nats per example: `elbo`, `reconstruction`, `kl`, whatever beta and free bits are.
 

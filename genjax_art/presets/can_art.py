@@ -1,8 +1,8 @@
 """Creative adversarial network on pictures with style labels, 32x32x3: art of no style that its judge knows.
 
 Source: Elgammal et al. 2017 (arXiv:1706.07068), on the networks of `dcgan-art`. The generator's style entropy
-against that of reals, both over ln K, tells how far it has left the styles; --objective.ambiguity 0 imitates.
-840 s on two cores of an AMD EPYC with jax 0.12 (2026-11-24): 0.51 (0.31 when it imitates) against 0.14, see the README.
+against that of reals, both over ln K, shows how far it has left the styles; --objective.ambiguity 0 imitates.
+Cost: about a quarter of an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
 Any folder with a sub-folder for each style will do: --data.name image_folder --data.folder DIR --data.size 32 32.
 python train.py can-art
 """

@@ -1,8 +1,8 @@
 """Class-conditional DCGAN on MNIST: labels beside the latents, projection in the discriminator, R1.
 
 Sources: Mirza & Osindero 2014 (arXiv:1411.1784); Miyato & Koyama 2018 (arXiv:1802.05637); R1: Mescheder et al. 2018
-(arXiv:1801.04406). 429 s on two cores of an AMD EPYC with jax 0.12 (2026-11-26): readable digits of every class, about
-one in fifteen malformed; a classifier names the one that was asked for in 99 %, see the README.
+(arXiv:1801.04406).
+Cost: some minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
 Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k needs nothing.
 python train.py cdcgan-mnist
 """

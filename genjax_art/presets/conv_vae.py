@@ -1,6 +1,7 @@
 """Convolutional VAE with Bernoulli likelihood, for pictures of 28 to 64 pixels.
 
-286 s on two cores of an AMD EPYC with jax 0.12 on all of MNIST (2026-11-24): ELBO -100.9 nats.
+Source: the plain design of Larsen et al. 2016 (arXiv:1512.09300).
+Cost: some minutes on two CPU cores. Results, on all of MNIST (--data.name mnist): genjax_art/benchmark/README.md.
 Other likelihoods: --objective.likelihood gaussian | discretized_logistic; --objective.beta, --objective.minimum-kl.
 python train.py conv-vae
 """

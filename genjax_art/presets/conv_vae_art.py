@@ -1,7 +1,7 @@
 """Convolutional VAE on pictures with style labels, 32x32x3, conditional on the style.
 
-442 s on two cores of an AMD EPYC with jax 0.12 (2026-11-24): clouds of colour in the palettes of the data, no
-styles; see the README.
+It learns the palettes of the data, not the styles; for those, `dcgan-art`.
+Cost: some minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
 Any labelled folder will do: --data.name image_folder --data.folder DIR --data.size 32 32.
 python train.py conv-vae-art
 """

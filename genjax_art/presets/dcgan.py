@@ -1,7 +1,8 @@
 """DCGAN of the GAN case study: 128 filters of 5x5, z 100, Adam 1e-4, batch 128, 100 epochs of MNIST (46,900 steps).
 
 Source: the case study, after Radford et al. 2015 (arXiv:1511.06434); Adam's b1 = 0.9 as the study leaves it.
-For an accelerator: about 0.8 s a step on two CPU cores. Needs MNIST prepared by TFDS (or TensorFlow to prepare it).
+Cost: for an accelerator; not run to the end yet, the step's speed is in genjax_art/benchmark/README.md.
+Needs MNIST prepared by TFDS (or TensorFlow to prepare it).
 python train.py dcgan
 """
 

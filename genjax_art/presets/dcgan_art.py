@@ -1,7 +1,7 @@
 """DCGAN on pictures with style labels, 32x32x3, conditional on the style.
 
-1,631 s on two cores of an AMD EPYC with jax 0.12, other work on the machine (2026-11-24): the styles can be told
-apart, see the README. Longer is worse: at 24,000 steps two styles have collapsed to one picture each.
+Source: Radford et al. 2015 (arXiv:1511.06434). Longer is worse: after half as many steps again styles collapse.
+Cost: about half an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
 Any labelled folder will do: --data.name image_folder --data.folder DIR --data.size 32 32.
 python train.py dcgan-art
 """

@@ -1,8 +1,9 @@
-"""DCGAN of the GAN case study at a width that two CPU cores train to recognisable digits in three minutes.
+"""DCGAN of the GAN case study at a width that two CPU cores train to recognisable digits in minutes; the default.
 
 Source: as `dcgan`, with 32 filters of 4x4 instead of 128 of 5x5 (a third of the time at the same look), batch
 statistics in the generator, Adam 5e-4 with b1 = 0.5, and the digit's label shown to both (the study's is unconditional:
---model.no-conditional). 99 s on two cores of an AMD EPYC with jax 0.12 (2026-11-24).
+--model.no-conditional).
+Cost: a minute or two on two CPU cores. Results: genjax_art/benchmark/README.md.
 python train.py dcgan-small
 """
 

@@ -2,8 +2,8 @@
 
 Source of the data: Lin et al. 2018 (arXiv:1712.04086). The plane is four times as wide as the ring's and the modes are
 five times as wide as its, so slopes are smaller by that and the penalties weigh some 25 times as much.
-`python -m genjax_art.benchmark modes --only grid25` trains ten seeds at once and counts the modes:
-409 s on two cores, all modes in all ten runs (2026-11-24, see the README).
+`python -m genjax_art.benchmark modes --only grid25` trains ten seeds at once and counts the modes.
+Cost: minutes on two CPU cores, all ten seeds. Results: genjax_art/benchmark/README.md.
 python train.py grid25
 """
 

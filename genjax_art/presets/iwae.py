@@ -1,6 +1,7 @@
 """The importance weighted autoencoder with 50 samples, fully connected 784-400-20.
 
 Source: Burda et al. 2016 (arXiv:1509.00519), on the network of `mlp-vae`.
+Cost: some minutes on two CPU cores; only its speed is measured, see genjax_art/benchmark/README.md.
 python train.py iwae
 """
 

@@ -2,8 +2,8 @@
 
 Source of the data: Srivastava et al. 2017 (arXiv:1705.07761); of the method: Huang et al. 2024 (arXiv:2501.05441), as
 in `ring8`. Fourier features let the discriminator see how far each axis spreads.
-109 s a seed on two cores of an AMD EPYC (2026-11-26). It reaches all ten modes at their right distance but spreads over
-the axes beside them, too, so that no sample is of high quality; see the README.
+Not solved: it reaches all ten modes at their right distance but spreads over the axes beside them, too.
+Cost: about two minutes a seed on two CPU cores. Results: genjax_art/benchmark/README.md.
 `python -m genjax_art.benchmark modes --only mixture1200` trains five seeds at once and counts the modes.
 python train.py mixture1200
 """

@@ -1,6 +1,7 @@
 """The original GAN: generator and discriminator of three fully connected layers, the minimax game.
 
 Source: Goodfellow et al. 2014 (arXiv:1406.2661), as in the GAN case study.
+Cost: under a minute on two CPU cores; only its speed is measured, see genjax_art/benchmark/README.md.
 python train.py mlp-gan
 """
 

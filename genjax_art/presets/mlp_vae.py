@@ -1,6 +1,7 @@
 """The fully connected VAE 784-400-20 with Bernoulli likelihood.
 
 Source: Kingma & Welling 2014 (arXiv:1312.6114).
+Cost: under a minute on two CPU cores; only its speed is measured, see genjax_art/benchmark/README.md.
 python train.py mlp-vae
 """
 

@@ -2,8 +2,9 @@
 
 Source: Dong et al. 2018 (arXiv:1709.06298, arXiv:1804.09399): Wasserstein critic with gradient penalty 10, five updates
 a step, Adam 1e-3 (0.5, 0.9), learning rate down to 0 in the second half.
-Not run yet; narrow networks collapsed in this game, see `muse-gan-small`.
-Four bars: --data.bars 4. python train.py muse-gan
+Cost: for an accelerator; not run yet. Narrow networks collapsed in this game, see `muse-gan-small`.
+Four bars: --data.bars 4.
+python train.py muse-gan
 """
 
 from genjax_art.config import Component, Experiment, Optimizer, RunOptions

@@ -1,8 +1,8 @@
 """MuseGAN on two bars of Bach's chorales, narrowed for two CPU cores.
 
 Not as `muse-gan`, whose Wasserstein game collapsed to one held chord here: relativistic pairing with R1 and R2
-(arXiv:2501.05441), one update of the critic a step, learning rates to zero. 818 s on two cores of an AMD EPYC with
-jax 0.12 (2026-11-26): four voices that move together, in no key; see the README.
+(arXiv:2501.05441), one update of the critic a step, learning rates to zero.
+Cost: about a quarter of an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
 python train.py muse-gan-small
 """
 

@@ -2,7 +2,8 @@
 
 Source: Roberts et al. 2018 (arXiv:1803.05428), appendix: encoder 2048 in both directions, conductor 1024, decoder two
 layers of 1024, batch 512, 48 free bits, Adam 1e-3. Half the encoder and z 256 here, which is plenty for 3,000 bars.
-Four bars: --data.bars 4. python train.py music-vae
+Cost: for an accelerator; not run yet. Four bars: --data.bars 4.
+python train.py music-vae
 """
 
 from genjax_art.config import Component, Experiment, Optimizer, RunOptions

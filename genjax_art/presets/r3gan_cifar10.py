@@ -5,7 +5,7 @@ first 20 M images, in half a cosine, the learning rate from 2e-4 to 5e-5, gamma 
 of that), Adam's b2 from 0.9 to 0.99, the EMA's half-life from 0 to 5 M images and the augmentations' probability from 0
 to 0.55. The authors augment with ADA's operations and mirror the data; here it is DiffAugment's and a flip, so their
 FID of 1.96 is a landmark, no promise. The run is as long as the burn-in; --steps lets it go on.
-For an accelerator; needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it). Not run yet.
+Cost: for an accelerator; not run yet. Needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it).
 python train.py r3gan-cifar10
 """
 

@@ -1,7 +1,7 @@
 """R3GAN with about 2.7 M parameters a network on MNIST, class-conditional: relativistic pairing, R1 and R2, no norm.
 
-Source: Huang et al. 2024 (arXiv:2501.05441), at a width of 256 and constant hyper-parameters. For an accelerator,
-not run there yet; narrowed to 0.19 M parameters it was trained on two cores, see the README.
+Source: Huang et al. 2024 (arXiv:2501.05441), at a width of 256 and constant hyper-parameters.
+Cost: for an accelerator, not run there yet. Narrowed it was trained on two CPU cores: genjax_art/benchmark/README.md.
 Needs MNIST prepared by TFDS (or TensorFlow to prepare it); --data.name mnist_5k needs nothing.
 python train.py r3gan-mnist
 """

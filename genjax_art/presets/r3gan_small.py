@@ -2,8 +2,7 @@
 
 Source: Huang et al. 2024 (arXiv:2501.05441), with half the channels at each finer resolution, as the paper's networks
 for larger pictures have them, and constant hyper-parameters (gamma 0.1, so a weight of 0.05; b1 = 0).
-A step takes 1.1 s on two quiet cores of an AMD EPYC with jax 0.12 (2026-11-26), so 20,000 are for an accelerator; not
-trained to the end yet.
+Cost: for an accelerator (hours on two CPU cores); not run to the end yet.
 python train.py r3gan-small
 """
 

@@ -5,8 +5,8 @@ Source of the data: Lin et al. 2018 (arXiv:1712.04086); of the method: Huang et 
 features let the discriminator see that scale, and the signs of its latents let the generator jump between modes instead
 of bridging them. Strong penalties spread the generator over all modes but leave them twice too wide, weak ones find the
 width but lose modes: they fall from strong to weak over the burn-in.
-`python -m genjax_art.benchmark modes --only ring8` trains ten seeds at once and counts the modes:
-387 s on two cores, all modes in all ten runs (2026-11-24, see the README).
+`python -m genjax_art.benchmark modes --only ring8` trains ten seeds at once and counts the modes.
+Cost: minutes on two CPU cores, all ten seeds. Results: genjax_art/benchmark/README.md.
 python train.py ring8
 """
 

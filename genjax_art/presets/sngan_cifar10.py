@@ -2,7 +2,7 @@
 
 Source: Miyato et al. 2018 (arXiv:1802.05957), table 4, and Miyato & Koyama 2018 (arXiv:1802.05637): Adam (0, 0.9),
 five updates of the discriminator a step, 50,000 steps, learning rate to zero. Published FID, unconditional: 21.7.
-For an accelerator; needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it).
+Cost: for an accelerator; not run yet. Needs CIFAR-10 prepared by TFDS (or TensorFlow to prepare it).
 python train.py sngan-cifar10
 """
 

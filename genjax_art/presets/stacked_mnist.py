@@ -1,9 +1,9 @@
 """Stacked MNIST, 1,000 modes: relativistic pairing with R1 and R2 on small DCGAN networks; a reduced protocol.
 
 Source of the data: Lin et al. 2018 (arXiv:1712.04086), whose runs see 6.4 M pictures; of the method: Huang et al. 2024
-(arXiv:2501.05441), whose penalties are taken at every step. Learning rate to zero. Here runs see 0.45 M pictures:
-735 s on two cores of an AMD EPYC (2026-11-25), all 1,000 modes and a reverse KL of 0.034, see the README. Weights of 5
-(gamma 10) and the rate had the most modes of eight settings after 600 steps.
+(arXiv:2501.05441), whose penalties are taken at every step. Learning rate to zero. Here runs see far fewer pictures.
+The penalties' weights (gamma 10) and the rate are the best of eight settings, by modes after 600 steps.
+Cost: about a quarter of an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
 Full size, for an accelerator (not run yet): --model.width 128 --batch-size 256 --steps 25000.
 `python -m genjax_art.benchmark modes --only stacked-mnist` trains it and counts the modes,
 `python -m genjax_art.benchmark stacked_mnist RUN` counts those of a finished run.

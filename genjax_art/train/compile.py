@@ -3,7 +3,8 @@
 All three modes run the same step on the same global batch and give the same parameters:
   jit   one device.
   pmap  one program per local device; only the batch has a device axis, the state never has one.
-  mesh  `jit` over a mesh of all devices (of all processes), the batch sharded by rows, the state replicated.
+  mesh  `jit` over a mesh of all devices that this process's JAX knows, the batch sharded by rows, the state replicated.
+        Nothing here calls `jax.distributed.initialize`: several processes are the caller's to set up.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ class Compiled:
 
 
 def default_how() -> How:
-    """`jit` on one device, `pmap` on several local ones, `mesh` over several processes."""
+    """`jit` on one device, `pmap` on several local ones, `mesh` where JAX was set up with several processes."""
     if jax.process_count() > 1:
         return "mesh"
     return "pmap" if jax.local_device_count() > 1 else "jit"

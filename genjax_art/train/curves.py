@@ -73,7 +73,7 @@ def _draw_panel(axes: Any, title: str, lines: Mapping[str, str], step: np.ndarra
         axes.set_yscale("log")
     if title == "Discriminator output":
         axes.set_ylim(-0.02, 1.02)
-        axes.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":", zorder=0)  # what it says when it cannot tell
+        axes.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":", zorder=0)  # undecided
     if step.min() < step.max():  # the same steps in all panels, also where a metric ends early
         margin = 0.03 * (step.max() - step.min())
         axes.set_xlim(step.min() - margin, step.max() + margin)

@@ -1,6 +1,6 @@
-"""What a run tells: metrics.jsonl, TensorBoard events and a progress display.
+"""The logs of a run: metrics.jsonl, TensorBoard events and a progress display.
 
-The loop hands in plain numbers and small pictures; nothing here touches a device or takes a decision.
+The loop hands in plain numbers and small pictures; nothing here touches a device or makes decisions.
 """
 
 import json
@@ -58,7 +58,7 @@ def read_metrics(path: Path) -> list[Row]:
 
 
 def keep_rows(path: Path, start_step: int) -> list[Row]:
-    """Cut the file back to the steps a run has behind it that goes on after `start_step`; return those rows.
+    """Cut the file back to the rows up to `start_step`, after which a run resumes; return those rows.
 
     The steps after the checkpoint are done again, and none may stand in the file twice.  A run from the start
     (`start_step` 0) keeps nothing.
@@ -172,7 +172,7 @@ class RunLog:
         Of `metrics` the losses are shown; without, those of the last call.
         """
         now = monotonic()
-        if not self._compiled:  # the first step waits for the compiler and says nothing of the speed
+        if not self._compiled:  # the first step waits for the compiler, so it is no measure of speed
             self._compiled, self._row_mark = True, (step, now)
         if metrics is not None:
             self._losses = losses_text(metrics)

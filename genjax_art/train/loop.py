@@ -1,4 +1,4 @@
-"""The loop around a compiled step: feed it, look at what it reports one step later, act when it is time."""
+"""The loop around a compiled step: feed it, read its metrics one step later, call hooks when they are due."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ def train(
     hooks: Sequence[Hook] = (),
     stop: Callable[[int], bool] = lambda step: False,
 ) -> TrainState:
-    """Steps `state` on until `state.step == steps`, or until `stop(step)`, which is asked after each step.
+    """Steps `state` until `state.step == steps`, or until `stop(step)`, which is asked after each step.
 
     `log(step, metrics)` gets the mean of each metric since its last call. The host never waits for the step that
     it has just sent, only for the one before: the device always has work, and memory for batches is bounded.
@@ -43,7 +43,7 @@ def train(
       RunError: a metric is not finite, or the data ends. No hook ever sees a state after such a step.
     """
     step, source = int(state.step), iter(batches)
-    pending: list[Mapping[str, jax.Array]] = []  # not yet looked at
+    pending: list[Mapping[str, jax.Array]] = []  # not yet read
     rows: list[Mapping[str, float]] = []  # finite, since the last log
     while step < steps:
         batch = next(source, None)

@@ -10,19 +10,39 @@ from jaxtyping import Array, Float, Int
 
 
 def constant(peak: float, steps: int, *, warmup_steps: int = 0) -> optax.Schedule:
-    """`peak` throughout, after a linear warm-up from 0 over `warmup_steps`."""
+    """`peak` throughout, after a linear warm-up.
+
+    Args:
+      peak: the learning rate.
+      steps: of the run; not used.
+      warmup_steps: steps over which the learning rate rises linearly from 0.
+    """
     del steps
     return _warm_up(optax.constant_schedule(peak), peak, warmup_steps)
 
 
 def cosine(peak: float, steps: int, *, warmup_steps: int = 0, final: float = 0.0) -> optax.Schedule:
-    """Half a cosine from `peak` to `final * peak` at the end of the run (SGDR, arXiv:1608.03983)."""
+    """Half a cosine from `peak` to `final * peak` at the end of the run (SGDR, arXiv:1608.03983).
+
+    Args:
+      peak: the highest learning rate.
+      steps: of the run.
+      warmup_steps: steps over which the learning rate rises linearly from 0.
+      final: learning rate at the end of the run, as a fraction of the peak.
+    """
     return _warm_up(optax.cosine_decay_schedule(peak, max(1, steps - warmup_steps), alpha=final), peak, warmup_steps)
 
 
 def linear(peak: float, steps: int, *, warmup_steps: int = 0, start: float = 0.0, final: float = 0.0) -> optax.Schedule:
-    """`peak` until the fraction `start` of the run (or the end of the warm-up, if that is later), then a straight
-    line to `final * peak` at the run's end."""
+    """`peak` for a while, then a straight line to `final * peak` at the end of the run.
+
+    Args:
+      peak: the highest learning rate.
+      steps: of the run.
+      warmup_steps: steps over which the learning rate rises linearly from 0.
+      start: where the line begins, as a fraction of the run's steps, but not before the end of the warm-up.
+      final: learning rate at the end of the run, as a fraction of the peak.
+    """
     begin = max(int(start * steps), warmup_steps)
     decay = optax.linear_schedule(peak, final * peak, max(1, steps - begin), begin - warmup_steps)
     return _warm_up(decay, peak, warmup_steps)
@@ -34,6 +54,13 @@ def burn_in(
     """Half a cosine from `peak` to `final * peak` over the first `over` steps after the warm-up, and that from then on.
 
     R3GAN's, arXiv:2501.05441, appendix; its learning rate on CIFAR-10 goes from 2e-4 to 5e-5 over 20 M images.
+
+    Args:
+      peak: the highest learning rate.
+      steps: of the run; not used.
+      warmup_steps: steps over which the learning rate rises linearly from 0.
+      over: steps over which the learning rate falls, counted from the end of the warm-up.
+      final: learning rate after that, as a fraction of the peak.
     """
     del steps
     return _warm_up(cosine_between(peak, final * peak, over), peak, warmup_steps)
@@ -63,7 +90,14 @@ SCHEDULES: Mapping[str, Callable[..., optax.Schedule]] = MappingProxyType(
 def adam(
     learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.5, b2: float = 0.999, eps: float = 1e-8
 ) -> optax.GradientTransformation:
-    """Adam (arXiv:1412.6980). b1 = 0.5 is the custom of GANs since DCGAN (arXiv:1511.06434)."""
+    """Adam (arXiv:1412.6980).
+
+    Args:
+      learning_rate: a number or a function of the step.
+      b1: decay per step of the gradient's moving average; 0.5 is the custom of GANs since DCGAN (arXiv:1511.06434).
+      b2: decay per step of the squared gradient's moving average.
+      eps: added to the root of that average, against a division by zero.
+    """
     return optax.adam(learning_rate, b1, b2, eps)
 
 
@@ -79,6 +113,14 @@ def adam_burn_in(
     """Adam whose b2 goes from `b2` to `final_b2` in half a cosine over the first `over` updates (arXiv:2501.05441).
 
     The debiasing of the second moment takes each update's own b2, as R3GAN's optimizer does.
+
+    Args:
+      learning_rate: a number or a function of the step.
+      b1: decay per step of the gradient's moving average.
+      b2: decay per step of the squared gradient's moving average, at the first update.
+      final_b2: that decay after the burn-in.
+      over: updates that the burn-in lasts.
+      eps: added to the root of the squared gradient's average, against a division by zero.
     """
     adam = optax.inject_hyperparams(optax.adam, static_args=("b1", "eps"))
     return adam(learning_rate=learning_rate, b1=b1, b2=cosine_between(b2, final_b2, over), eps=eps)
@@ -87,17 +129,34 @@ def adam_burn_in(
 def adamw(
     learning_rate: optax.ScalarOrSchedule, *, b1: float = 0.9, b2: float = 0.999, weight_decay: float = 1e-4
 ) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay (arXiv:1711.05101)."""
+    """Adam with decoupled weight decay (arXiv:1711.05101).
+
+    Args:
+      learning_rate: a number or a function of the step.
+      b1: decay per step of the gradient's moving average.
+      b2: decay per step of the squared gradient's moving average.
+      weight_decay: fraction of each parameter, times the learning rate, that a step takes away.
+    """
     return optax.adamw(learning_rate, b1, b2, weight_decay=weight_decay)
 
 
 def rmsprop(learning_rate: optax.ScalarOrSchedule, *, decay: float = 0.99) -> optax.GradientTransformation:
-    """RMSProp, the optimizer of the WGAN paper (arXiv:1701.07875, algorithm 1)."""
+    """RMSProp, the optimizer of the WGAN paper (arXiv:1701.07875, algorithm 1).
+
+    Args:
+      learning_rate: a number or a function of the step.
+      decay: per step, of the squared gradient's moving average.
+    """
     return optax.rmsprop(learning_rate, decay)
 
 
 def sgd(learning_rate: optax.ScalarOrSchedule, *, momentum: float = 0.0) -> optax.GradientTransformation:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum.
+
+    Args:
+      learning_rate: a number or a function of the step.
+      momentum: fraction of the last update that is added to the next one; 0 is plain gradient descent.
+    """
     return optax.sgd(learning_rate, momentum)
 
 

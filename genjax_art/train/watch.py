@@ -1,16 +1,17 @@
-"""Mode collapse is said aloud: a warning when the fakes of several logs in a row are far less varied than the reals."""
+"""A warning of mode collapse: when the fakes of several logs in a row are far less varied than the reals."""
 
 from collections.abc import Callable, Mapping
 
 SPREAD, DUPLICATES = "discriminator/feature_spread", "discriminator/duplicates"  # see metrics/collapse.py
-LOW, HIGH = 0.2, 0.5  # spread below, duplicates above: collapsed
-PATIENCE = 5  # logs in a row
+# Set by hand, between the values of varied fakes (spread about 1, no duplicates) and of a single picture (0 and 1).
+LOW, HIGH = 0.2, 0.5  # collapsed: a spread below, a share of duplicates above
+PATIENCE = 5  # logs in a row; set by hand
 
 
 def collapse_watch(warn: Callable[[str], None]) -> Callable[[int, Mapping[str, float]], None]:
     """A function of (step, metrics) that calls `warn` with one line after `PATIENCE` collapsed logs in a row.
 
-    It warns again only if the generator has recovered in between. Metrics without the two signals are passed over.
+    It warns again only if the generator has recovered in between. Metrics without the two signals are ignored.
     """
     in_a_row = 0
 
