@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from genjax_art.run.training import initial_state
 from small import gan_experiment, shrink
 
 from genjax_art import models, parts
 from genjax_art.build import build_plan
 from genjax_art.config import Component, Optimizer
+from genjax_art.run.training import initial_state
 from genjax_art.spec import ArraySpec
 from genjax_art.train.step import make_step
 

@@ -63,9 +63,9 @@ def written(**changes):
         ({"data__colour": "red"}, r"experiment\.data: unknown colour; known: name, options"),
         ({"name": None}, "experiment: missing name"),
         ({"model__name": None}, r"experiment\.model: missing name"),
-        ({"steps": "many"}, r'experiment\.steps: "many" is not a int'),
-        ({"steps": 1.5}, r"experiment\.steps: 1.5 is not a int"),
-        ({"steps": True}, r"experiment\.steps: true is not a int"),
+        ({"run__steps": "many"}, r'experiment\.run\.steps: "many" is not a int'),
+        ({"run__steps": 1.5}, r"experiment\.run\.steps: 1.5 is not a int"),
+        ({"run__steps": True}, r"experiment\.run\.steps: true is not a int"),
         ({"data__options": [8]}, r"experiment\.data\.options: \[8\] is not a dict"),
         ({"data": "mnist"}, r"experiment\.data: expected the fields of Component"),
         ({"optimizers__vae__learning_rate": "high"}, r"vae\.learning_rate: \"high\" is not a float"),
@@ -99,7 +99,8 @@ def test_a_wrong_config_is_refused_in_one_line(changes, message):
     ],
 )
 def test_the_data_of_version_1_are_read(written, expected):
-    experiment = from_json({**to_json(vae_experiment()), "version": 1, "data": written})
+    old = to_json(vae_experiment())
+    experiment = from_json({**old, **old.pop("run"), "version": 1, "data": written})
     assert experiment == dataclasses.replace(vae_experiment(), data=expected)
     completed = complete(experiment).data
     assert completed.options.items() >= expected.options.items()
@@ -112,12 +113,23 @@ def test_runs_of_version_1_are_read(name):
     if not folder.is_dir():
         pytest.skip("no runs of version 1 beside this checkout")
     config, spec = read_config(folder)
-    assert config["version"] == 1
+    old = json.loads((folder / "config.json").read_text())
+    assert (old["version"], config["version"]) == (1, VERSION)
+    assert config["run"]["steps"] == old["steps"]
     plan = build_plan(from_json(config), spec)
     assert (plan.config["version"], plan.name) == (VERSION, name)
     assert plan.config["data"]["name"] == config["data"]["name"]
     assert spec.bounded == (name != "ring8")
     assert spec == spec_of(from_json(config).data)
+
+
+def test_half_lives_of_version_1_count_one_batch_a_step():
+    """Now images are those of all updates of a step, which are five times as many here."""
+    old = to_json(dataclasses.replace(gan_experiment(), ema_burn_in=20.0))
+    old = {**old, **old.pop("run"), "version": 1, "data": {"name": "mnist_5k"}}
+    old["objective"]["options"]["discriminator_repeats"] = 5
+    experiment = from_json(old)
+    assert (experiment.ema_half_life, experiment.ema_burn_in) == ({"generator": 500.0}, 100.0)
 
 
 def test_whole_numbers_are_numbers():
@@ -192,7 +204,7 @@ def test_a_missing_key_of_a_builders_own_is_no_wrong_choice(monkeypatch):
     [
         *((field, 0) for field in ("steps", "batch_size", "log_every", "save_every", "keep_latest")),
         *((field, -1) for field in ("seed", "sample_every", "keep_best")),
-        ("ema_burn_in", -1.0),
+        ("ema_burn_in", -1),
         ("seed", 2**31),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genjax_art import runs
+from genjax_art.run import layout
 from genjax_art.train.logs import read_metrics
 
 
@@ -14,13 +14,13 @@ def test_the_default_preset_takes_steps_on_real_digits(command, tmp_path):
     few = ["--steps", 3, "--batch-size", 8, "--log-every", 1, "--sample-every", 3, "--save-every", 3]
     ended = command("train", *few, "--parallel", "jit", "--run-dir", folder)
     assert ended.status == 0, ended.err
-    config, spec = runs.read_config(folder)
+    config, spec = layout.read_config(folder)
     assert (config["name"], config["data"]["name"]) == ("dcgan-small", "mnist_5k")
     assert spec.shape == (28, 28, 1) and spec.classes == tuple("0123456789")
     rows = read_metrics(folder / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3] and rows[-1]["images"] == 24
     losses = np.array([[row["discriminator/loss"], row["generator/loss"]] for row in rows])
     assert np.isfinite(losses).all() and len(np.unique(losses)) == losses.size
-    assert runs.last_step(folder) == 3
-    (picture,) = (folder / runs.SAMPLES).iterdir()
+    assert layout.last_step(folder) == 3
+    (picture,) = (folder / layout.SAMPLES).iterdir()
     assert np.asarray(Image.open(picture)).std() > 0

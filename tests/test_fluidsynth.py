@@ -8,8 +8,8 @@ from genjax_art.media import fluidsynth
 from genjax_art.media.medium import write as write_any
 from genjax_art.media.roll import write_samples
 from genjax_art.media.synth import song_wav
-from genjax_art.midi import Song, read_midi
-from genjax_art.notes import MusicError, notes_from_rows, roll_spec
+from genjax_art.music.midi import Song, read_midi
+from genjax_art.music.notes import MusicError, notes_from_rows, roll_spec
 
 # a program that keeps its words and the MIDI file, and writes what a test can tell from music
 SCRIPT = """#!/bin/sh

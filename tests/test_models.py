@@ -15,7 +15,7 @@ from genjax_art.build import names
 from genjax_art.errors import UsageError
 from genjax_art.models import dcgan, mlp_vae
 from genjax_art.models.layers import BatchNorm, Conv, ConvTranspose, coarsest, crop, into_range, one_hot, pyramid
-from genjax_art.notes import PITCHES
+from genjax_art.music.notes import PITCHES
 from genjax_art.spec import ArraySpec
 
 CLASSES = ("a", "b", "c")

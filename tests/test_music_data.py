@@ -12,9 +12,9 @@ from genjax_art.data.rolls import variant_of, whole_windows
 from genjax_art.data.sets import chorales, jsb
 from genjax_art.data.sets.midi_folder import read_folder
 from genjax_art.errors import UsageError
-from genjax_art.midi import Song, midi_bytes
-from genjax_art.notes import notes_from_roll, notes_from_rows, window
-from genjax_art.voices import assign_voices
+from genjax_art.music.midi import Song, midi_bytes
+from genjax_art.music.notes import notes_from_roll, notes_from_rows, window
+from genjax_art.music.voices import assign_voices
 
 
 @pytest.fixture

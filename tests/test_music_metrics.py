@@ -16,7 +16,7 @@ from genjax_art.metrics.music_copies import copy_rate
 from genjax_art.metrics.music_notes import clips_of
 from genjax_art.metrics.music_score import score
 from genjax_art.metrics.music_voices import tonal_centroid
-from genjax_art.notes import MusicError, notes_from_rows, roll_from_notes
+from genjax_art.music.notes import MusicError, notes_from_rows, roll_from_notes
 
 CHORALE = [
     *[(0, 4, 69, 0), (4, 2, 71, 0), (6, 2, 72, 0), (8, 8, 74, 0), (16, 16, 72, 0)],

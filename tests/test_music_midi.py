@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from test_music_notes import one_note_at_a_time
 
-from genjax_art.midi import Song, midi_bytes, read_midi
-from genjax_art.notes import MusicError, notes_from_roll, notes_from_rows, roll_from_notes
+from genjax_art.music.midi import Song, midi_bytes, read_midi
+from genjax_art.music.notes import MusicError, notes_from_roll, notes_from_rows, roll_from_notes
 
 SCALE = notes_from_rows([(4 * i, 4, 60 + i, 0) for i in range(8)])
 

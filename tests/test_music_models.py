@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_art import notes, tokens
 from genjax_art.errors import UsageError
 from genjax_art.models import muse_gan, music_vae
 from genjax_art.models.recurrent import GRU
+from genjax_art.music import notes, tokens
 from genjax_art.spec import ArraySpec
 
 TINY = {

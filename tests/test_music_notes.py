@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genjax_art.notes import (
+from genjax_art.music.notes import (
     HOLD,
     LOWEST,
     PITCHES,

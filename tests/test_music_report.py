@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from small import vae_experiment
 
-from genjax_art import evaluate, notes
+from genjax_art import evaluate
 from genjax_art.build import build_plan
 from genjax_art.data.contract import ArraySource
 from genjax_art.errors import UsageError
 from genjax_art.losses.variational import Gaussian
 from genjax_art.metrics import music_report
+from genjax_art.music import notes
 from genjax_art.objectives.method import Method, standard_normal
 from genjax_art.run import layout
 from genjax_art.run.load import Run

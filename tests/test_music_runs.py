@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from small import shrink
 
-from genjax_art import load_run, notes
+from genjax_art import load_run
 from genjax_art.build import build_plan, load_preset
 from genjax_art.errors import RunError, UsageError
 from genjax_art.media.medium import read
-from genjax_art.midi import Song, midi_bytes, read_midi
+from genjax_art.music import notes
+from genjax_art.music.midi import Song, midi_bytes, read_midi
 from genjax_art.objectives import music_vae
 from genjax_art.run import layout
 from genjax_art.run.training import initial_state

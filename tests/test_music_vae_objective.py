@@ -9,10 +9,10 @@ import optax
 import pytest
 from test_music_models import TINY, VOICES, rolls
 
-from genjax_art import notes, tokens
 from genjax_art.errors import UsageError
 from genjax_art.latents import Spread, example_keys
 from genjax_art.models import music_vae as model
+from genjax_art.music import notes, tokens
 from genjax_art.objectives import music_vae
 from genjax_art.objectives.method import Weights
 from genjax_art.train.state import create_state

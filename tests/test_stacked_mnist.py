@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from small import shrink
 
-from genjax_art import training
 from genjax_art.benchmark import digit_classifier, modes, stacked_mnist
 from genjax_art.benchmark.digit_classifier import Classifier, Judge, fit_judge
 from genjax_art.build import build_plan, complete, load_preset
@@ -18,6 +17,7 @@ from genjax_art.data.open import open_source
 from genjax_art.data.sets.stacked_mnist import LENGTHS, build
 from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import class_coverage, noise_floor
+from genjax_art.run import training
 
 
 def digits_source(n=40, side=8, seed=0):
@@ -179,7 +179,7 @@ def test_a_row_is_trained_and_stands_beside_the_published(tiny, tmp_path, capsys
     assert 1 <= row["modes"] == one["modes"] == one["history"][-1]["modes"] <= 30
     assert row["reverse_kl"] == one["reverse_kl"] >= math.log(1000 / 30) - 1e-9
     assert (row["digits"], row["classifier_accuracy"], row["samples"]) == ("mnist_5k", 0.5, 30)
-    assert row["pictures_seen"] == 2 * tiny.preset.batch_size
+    assert row["pictures_seen"] == 2 * tiny.preset.run.batch_size
     said = capsys.readouterr()
     assert "reduced protocol" in said.out and "digits of mnist_5k" in said.out and "50.00% of 500" in said.out
     assert "R3GAN" in said.out and "reverse KL 0.029  (published)" in said.out
@@ -209,7 +209,7 @@ def test_the_rows_are_the_ablation():
     weights = preset["penalties"]
     assert weights["r1"] and weights["r2"] and preset["lazy"] == 1
     assert without == {**preset, "penalties": {**weights, "r2": 0.0}}
-    assert stacked_mnist.experiment_of("stacked-mnist", 7).steps == 7
+    assert stacked_mnist.experiment_of("stacked-mnist", 7).run.steps == 7
 
 
 def test_finished_runs_are_measured(tiny, tmp_path, capsys):

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from genjax_art.data.contract import DataError
 from genjax_art.data.recipe import Examples
 from genjax_art.errors import UsageError
-from genjax_art.notes import PITCHES, STEPS_PER_BAR, Notes, roll_from_notes, window
+from genjax_art.music.notes import PITCHES, STEPS_PER_BAR, Notes, roll_from_notes, window
 
 VOICES = 4
 

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from genjax_art.media.synth import Sound, seconds_of
-from genjax_art.midi import Song, midi_bytes
-from genjax_art.notes import MusicError
+from genjax_art.music.midi import Song, midi_bytes
+from genjax_art.music.notes import MusicError
 
 RATE = 44100  # samples a second
 PATIENCE = 600  # seconds before the program is given up; for half an hour of music it needs about ten

@@ -12,8 +12,8 @@ from genjax_art.files import replacing
 from genjax_art.media.image import grid, write_png
 from genjax_art.media.medium import Medium, Reading
 from genjax_art.media.synth import Sound, song_wav
-from genjax_art.midi import Song, midi_bytes, read_midi
-from genjax_art.notes import (
+from genjax_art.music.midi import Song, midi_bytes, read_midi
+from genjax_art.music.notes import (
     LOWEST,
     PITCHES,
     STEPS_PER_BAR,
@@ -25,8 +25,8 @@ from genjax_art.notes import (
     roll_from_notes,
     window,
 )
+from genjax_art.music.voices import assign_voices
 from genjax_art.spec import ArraySpec
-from genjax_art.voices import assign_voices
 
 ENDINGS = ".mid, .wav, .png, .npz"  # the last by `medium.py`
 # One colour per voice, distinct for colour-blind readers, too: Okabe & Ito, "Color Universal Design", 2008.

@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
-from genjax_art.midi import Song
-from genjax_art.notes import STEPS_PER_BEAT, MusicError, Notes
+from genjax_art.music.midi import Song
+from genjax_art.music.notes import STEPS_PER_BEAT, MusicError, Notes
 
 Sound: TypeAlias = Callable[[Song], bytes]  # a song as a WAV file
 RATE = 22050  # samples a second

@@ -13,7 +13,7 @@ from jaxtyping import Float64, UInt8
 from genjax_art.metrics.music_compat import muspy_metrics
 from genjax_art.metrics.music_notes import Clips, clips_of, entropy, ratio
 from genjax_art.metrics.music_voices import parallels, tonal_distance, voice_crossing
-from genjax_art.notes import STEPS_PER_BAR, STEPS_PER_BEAT
+from genjax_art.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT
 
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from genjax_art.metrics.music_notes import Clips, entropy, ratio
-from genjax_art.notes import STEPS_PER_BAR, STEPS_PER_BEAT
+from genjax_art.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT
 
 MODES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from genjax_art.metrics.music_notes import ratio
-from genjax_art.notes import STEPS_PER_BAR, MusicError
+from genjax_art.music.notes import STEPS_PER_BAR, MusicError
 
 CHUNK = 1024  # windows at once, which bounds the memory
 

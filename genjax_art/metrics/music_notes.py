@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, UInt8
 
-from genjax_art.notes import LOWEST, STEPS_PER_BAR, MusicError
+from genjax_art.music.notes import LOWEST, STEPS_PER_BAR, MusicError
 
 
 @dataclass(frozen=True, eq=False)

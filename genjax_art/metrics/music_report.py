@@ -12,7 +12,7 @@ from genjax_art.metrics.music_copies import copy_rate
 from genjax_art.metrics.music_features import music_features
 from genjax_art.metrics.music_score import MusicScore, score
 from genjax_art.metrics.subject import Subject
-from genjax_art.notes import PITCHES, REST, decode_roll, tokens_from_roll
+from genjax_art.music.notes import PITCHES, REST, decode_roll, tokens_from_roll
 from genjax_art.spec import ArraySpec
 
 ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as used: arXiv:1509.00519

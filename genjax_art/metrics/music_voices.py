@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from genjax_art.metrics.music_notes import Clips, ratio
-from genjax_art.notes import LOWEST, STEPS_PER_BAR, STEPS_PER_BEAT
+from genjax_art.music.notes import LOWEST, STEPS_PER_BAR, STEPS_PER_BEAT
 
 SILENT = -1
 

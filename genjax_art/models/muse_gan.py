@@ -21,9 +21,9 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.models.layers import BatchNorm
-from genjax_art.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT
+from genjax_art.music.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT
+from genjax_art.music.tokens import in_range
 from genjax_art.spec import ArraySpec
-from genjax_art.tokens import in_range
 
 OCTAVES, SEMITONES = 5, 12
 SHARPNESS = 5.0  # root mean square of a softmax's logits; set by hand: one pitch dominates, the others keep gradients

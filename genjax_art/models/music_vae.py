@@ -19,9 +19,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.models.recurrent import GRU
-from genjax_art.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
+from genjax_art.music.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
+from genjax_art.music.tokens import pitch_planes, rows_of
 from genjax_art.spec import ArraySpec
-from genjax_art.tokens import pitch_planes, rows_of
 
 REACH = 36  # semitones, three octaves: a wider interval is predicted as a pitch alone
 

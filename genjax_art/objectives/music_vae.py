@@ -18,12 +18,12 @@ from jaxtyping import Array, Float, Int
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.losses.variational import Gaussian, elbo_parts, kl_gaussians
-from genjax_art.notes import PITCHES
+from genjax_art.music.notes import PITCHES
+from genjax_art.music.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
 from genjax_art.objectives.autoencoder import posterior_latents
 from genjax_art.objectives.method import Method, Weights, standard_normal
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Keys, Params
-from genjax_art.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
 from genjax_art.train.player import Player
 
 VAE = "vae"

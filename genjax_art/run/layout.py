@@ -38,10 +38,11 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
         shape, classes = tuple(map(int, spec["shape"])), tuple(map(str, spec["classes"]))
         # runs of version 1 do not say it: of what there was, only points went beyond their range
         bounded = bool(spec.get("bounded", spec["kind"] != "points"))
+        config = migrate(config)
         array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), str(spec["kind"]), classes, bounded)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew") from error
-    return migrate(config), array_spec
+    return config, array_spec
 
 
 def is_run(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from genjax_art.data.contract import DataError, Source
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.rolls import VOICES, check_bars, roll_example, roll_features, some, variant_of, whole_windows
-from genjax_art.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes, notes_from_rows
+from genjax_art.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, Notes, notes_from_rows
 
 TRANSPOSITIONS = range(-5, 7)
 HELD_OUT = 5  # one in so many tunes

@@ -23,7 +23,7 @@ from genjax_art.data.folders import existing_folder, fingerprint
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.rolls import VOICES, check_bars, roll_example, roll_features, some, variant_of
-from genjax_art.notes import STEPS_PER_BAR, Notes
+from genjax_art.music.notes import STEPS_PER_BAR, Notes
 
 SIXTEENTHS = "Jsb16thSeparated.json"
 QUARTERS = "jsb-chorales-quarter.json"

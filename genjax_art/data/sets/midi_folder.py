@@ -20,9 +20,9 @@ from genjax_art.data.folders import existing_folder, fingerprint, visible_files
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.rolls import VOICES, check_bars, one_line, roll_example, roll_features, variant_of, whole_windows
-from genjax_art.midi import import_mido, read_midi
-from genjax_art.notes import STEPS_PER_BAR, MusicError, Notes, window
-from genjax_art.voices import assign_voices
+from genjax_art.music.midi import import_mido, read_midi
+from genjax_art.music.notes import STEPS_PER_BAR, MusicError, Notes, window
+from genjax_art.music.voices import assign_voices
 
 ENDINGS = (".mid", ".midi")
 HELD_OUT = 10  # one in so many files

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from genjax_art.notes import STEPS_PER_BAR, STEPS_PER_BEAT, MusicError, Notes, notes_from_rows
+from genjax_art.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, MusicError, Notes, notes_from_rows
 
 MAX_BYTES = 2**20  # some two seconds of reading; a whole symphony has half of that
 MAX_STEPS = 2**16  # 4,096 bars; a single wrong delta time can ask for a million

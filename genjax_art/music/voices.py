@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from genjax_art.notes import LOWEST, PITCHES, Notes, notes_from_rows
+from genjax_art.music.notes import LOWEST, PITCHES, Notes, notes_from_rows
 
 
 def assign_voices(notes: Notes, voices: int) -> tuple[Notes, int]:

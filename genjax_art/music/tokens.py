@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.notes import HOLD, PITCHES, REST
+from genjax_art.music.notes import HOLD, PITCHES, REST
 from genjax_art.spec import ArraySpec
 
 
