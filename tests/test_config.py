@@ -204,7 +204,7 @@ def test_a_missing_key_of_a_builders_own_is_no_wrong_choice(monkeypatch):
     [
         *((field, 0) for field in ("steps", "batch_size", "log_every", "save_every", "keep_latest")),
         *((field, -1) for field in ("seed", "sample_every", "keep_best")),
-        ("ema_burn_in", -1),
+        ("ema_burn_in", -1.0),
         ("seed", 2**31),
     ],
 )
@@ -212,7 +212,7 @@ def test_sizes_that_make_no_sense_are_refused(field, value):
     word = field.replace("_", "-")
     own = hasattr(vae_experiment(), field)
     changed = dataclasses.replace if own else with_run
-    refused(changed(vae_experiment(), **{field: value}), f"--{word} must be .*got {value}")
+    refused(changed(vae_experiment(), **{field: value}), f"--{word} must be .*got {str(value).removesuffix('.0')}")
 
 
 def test_a_half_life_is_positive():
