@@ -18,7 +18,7 @@ from genjax_art.latents import TYPICAL, Latents, Spread
 from genjax_art.media.medium import Medium, find_medium
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.parts import outside
-from genjax_art.run import layout
+from genjax_art.run import changes, layout
 from genjax_art.sampling import Which
 from genjax_art.spec import ArraySpec, Key, Keys
 from genjax_art.train.checkpoint import Checkpoints
@@ -125,7 +125,9 @@ def load_run(
     folder = Path(folder)
     experiment, spec = read_experiment(folder, trust)
     plan = build_plan(experiment, spec)
-    run = Run(folder, experiment, plan, load_state(plan, folder, str(checkpoint), member), which)
+    state = load_state(plan, folder, str(checkpoint), member)
+    plan = changes.plan_at(folder, plan, int(state.step))
+    run = Run(folder, experiment, plan, state, which)
     sampling.weights_of(run.state, which)  # refused at once where there are no averages
     return run
 
@@ -167,5 +169,6 @@ def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int
         step = int(checkpoint) if checkpoint.isdigit() else checkpoints.best_step() if checkpoint == "best" else None
         if checkpoint == "best" and step is None:
             raise RunError(f"no checkpoint in {folder} has a score: use --checkpoint latest or a step")
-        state = checkpoints.restore(plan.state_shapes(), step)
+        written = changes.plan_at(folder, plan, layout.last_step(folder) if step is None else step)
+        state = checkpoints.restore(written.state_shapes(), step)
     return seeds.member(state, member)

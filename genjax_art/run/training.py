@@ -19,7 +19,7 @@ from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
-from genjax_art.run import layout
+from genjax_art.run import changes, layout
 from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import Compiled, How, compile_step
@@ -90,9 +90,10 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         checkpoints = stack.enter_context(
             Checkpoints(folder / layout.CHECKPOINTS, keep_latest=plan.run.keep_latest, keep_best=plan.run.keep_best)
         )
-        state = checkpoints.restore(plan.state_shapes()) if fresh is None else fresh
-        layout.write_config(folder, plan.config)  # only now: a checkpoint that cannot be read changes nothing
+        state = _restored(plan, folder, checkpoints) if fresh is None else fresh
         start = int(state.step)
+        # only now: a checkpoint that cannot be read changes nothing
+        layout.write_config(folder, changes.with_history(folder, plan.config, start))
         log = stack.enter_context(
             run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start)
         )
@@ -116,6 +117,17 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
     print(_last_line(folder, start, int(state.step), plan.run.steps, seconds))
     return 128 + caught[0] if caught else 0
+
+
+def _restored(plan: Plan, folder: Path, checkpoints: Checkpoints) -> TrainState:
+    """The newest state in `folder`, as one of `plan`.
+
+    Raises:
+      RunError: there is none that can be read, or it is no state that `plan` can go on with.
+    """
+    return changes.restored(
+        folder, plan, layout.last_step(folder), checkpoints.restore, first=lambda: initial_state(plan)
+    )
 
 
 def _logger(log: RunLog) -> Callable[[int, Mapping[str, float]], None]:
