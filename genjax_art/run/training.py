@@ -23,8 +23,10 @@ from genjax_art.run import changes, layout
 from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import Compiled, How, compile_step
-from genjax_art.train.logs import METRICS_FILE, RunLog, read_metrics, run_log
+from genjax_art.train.finite import ROLLBACKS, NotFinite, check_state, rollbacks_of, skipping, with_rollbacks
+from genjax_art.train.logs import RunLog, run_log
 from genjax_art.train.loop import Hook, train
+from genjax_art.train.rows import METRICS_FILE, read_metrics, read_pending, write_pending
 from genjax_art.train.state import TrainState, create_state
 from genjax_art.train.step import make_step
 from genjax_art.train.watch import collapse_watch
@@ -55,6 +57,8 @@ def compile_plan(plan: Plan, how: How | None) -> Compiled:
       RunError: several seeds on several devices.
     """
     step = make_step(plan.method.players, ema=plan.ema)
+    if plan.run.on_nan == "skip":
+        step = skipping(step)
     return compile_step(plan.seeds.lift(step), plan.seeds.how(how))
 
 
@@ -94,13 +98,42 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         start = int(state.step)
         # only now: a checkpoint that cannot be read changes nothing
         layout.write_config(folder, changes.with_history(folder, plan.config, start))
+        began = time.monotonic()
+        while True:
+            try:
+                state = _train_from(state, plan, source, folder, compiled, checkpoints, caught)
+                break
+            except NotFinite as error:
+                state = _rolled_back(error, state, plan, folder, checkpoints)
+        seconds = time.monotonic() - began
+    curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
+    print(_last_line(folder, start, int(state.step), plan.run.steps, seconds))
+    return 128 + caught[0] if caught else 0
+
+
+def _train_from(
+    state: TrainState,
+    plan: Plan,
+    source: Source,
+    folder: Path,
+    compiled: Compiled,
+    checkpoints: Checkpoints,
+    caught: list[int],
+) -> TrainState:
+    """Trains on from `state`, with logs, pictures and checkpoints; returns the state at the end or at a signal.
+
+    Raises:
+      NotFinite: a number is not finite. RunError: the data ends.
+    """
+    start = int(state.step)
+    with ExitStack() as stack:
         log = stack.enter_context(
             run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start)
         )
+        since_log = read_pending(folder, start, list(log.rows)) if start else []
         stream = stream_of(plan, source, start)
         stack.callback(stream.close)
-        began = time.monotonic()
-        state = train(
+        return train(
             compiled,
             compiled.put_state(state),
             stream,
@@ -109,14 +142,29 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             log_every=plan.run.log_every,
             hooks=[
                 Hook(plan.run.sample_every, _sampler(plan, folder, log)),
-                Hook(plan.run.save_every, _saver(plan, source, checkpoints)),
+                Hook(plan.run.save_every, _saver(plan, source, checkpoints, folder, log, since_log)),
             ],
             stop=_stopper(log, caught),
+            since_log=since_log,
         )
-        seconds = time.monotonic() - began
-    curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
-    print(_last_line(folder, start, int(state.step), plan.run.steps, seconds))
-    return 128 + caught[0] if caught else 0
+
+
+def _rolled_back(error: NotFinite, state: TrainState, plan: Plan, folder: Path, checkpoints: Checkpoints) -> TrainState:
+    """The newest good state after `error` came up in a run that began at `state`, with new noise.
+
+    Raises:
+      NotFinite: `error`, where no rollback is asked for, or after the last one.
+    """
+    if plan.run.on_nan != "rollback":
+        raise error
+    rollbacks = 1 + rollbacks_of(plan.run.seed, int(np.ravel(state.seed)[0]))
+    if rollbacks > ROLLBACKS:
+        raise NotFinite(f"{error} (after {ROLLBACKS} rollbacks)") from error
+    checkpoints.wait()
+    good = _restored(plan, folder, checkpoints) if checkpoints.steps() else initial_state(plan)
+    what = str(error).partition(";")[0]
+    print(f"{what}: back to step {int(good.step)} with new noise ({rollbacks} of {ROLLBACKS})", file=sys.stderr)
+    return with_rollbacks(jax.device_get(good), plan.run.seed, rollbacks)
 
 
 def _restored(plan: Plan, folder: Path, checkpoints: Checkpoints) -> TrainState:
@@ -148,10 +196,24 @@ def _sampler(plan: Plan, folder: Path, log: RunLog) -> Callable[[int, TrainState
     return lambda step, state: log.image(step, "samples", draw(step, state))
 
 
-def _saver(plan: Plan, source: Source, checkpoints: Checkpoints) -> Callable[[int, TrainState], None]:
-    """Saves a checkpoint with the score of its samples."""
+def _saver(
+    plan: Plan,
+    source: Source,
+    checkpoints: Checkpoints,
+    folder: Path,
+    log: RunLog,
+    since_log: list[dict[str, float]],
+) -> Callable[[int, TrainState], None]:
+    """Saves a checkpoint with the score of its samples, if all of it is finite, and the metrics since the log."""
     score = _scorer(plan, source)
-    return lambda step, state: checkpoints.save(step, state, score(state))
+
+    def save(step: int, state: TrainState) -> None:
+        check_state(jax.device_get(state))
+        if jax.process_index() == 0:
+            write_pending(folder, step, log.digest(), since_log, checkpoints.steps())
+        checkpoints.save(step, state, score(state))
+
+    return save
 
 
 def _stopper(log: RunLog, caught: list[int]) -> Callable[[int], bool]:
