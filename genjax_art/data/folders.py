@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from genjax_art.data.contract import DataError
+from genjax_art.files import expanded
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -43,7 +44,7 @@ def existing_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
     """The user's folder for the data set `name`, as an absolute path. Raises DataError where there is none."""
     if folder is None:
         raise DataError(f"{name} needs the folder of your files: pass folder (--data.folder DIR)")
-    path = Path(folder).expanduser().absolute()
+    path = expanded(folder)
     if not path.is_dir():
         raise DataError(f"folder {path} does not exist or is no folder: pass the one with your files")
     return path
