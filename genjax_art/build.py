@@ -10,9 +10,12 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import jax
 import optax
 
 from genjax_art import models, objectives, parts, presets
@@ -21,6 +24,7 @@ from genjax_art.data.contract import Source
 from genjax_art.data.open import find_set, open_source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.objectives.method import Method
+from genjax_art.parts import outside
 from genjax_art.spec import ArraySpec
 from genjax_art.train.optim import OPTIMIZERS, SCHEDULES, clipped, half_life
 from genjax_art.train.seeds import Seeds
@@ -28,6 +32,7 @@ from genjax_art.train.state import TrainState, state_shapes
 from genjax_art.train.step import Decay, batches_per_step
 
 DEFAULT_PRESET = "dcgan-small"
+LARGEST_STATE = LARGEST_BATCH = 2**31  # numbers
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,36 @@ class Plan:
         return self.run.batch_size * batches_per_step(self.method.players)
 
     def state_shapes(self) -> TrainState:
-        """Shapes and dtypes of the state, for restoring one without computing anything."""
-        return self.seeds.shapes(state_shapes(self.method.players, self.method.init, self.ema))
+        """Shapes and dtypes of the state, for restoring one without computing anything.
+
+        Raises:
+          RunError: there is no such state, for options that make no sense together, or it is far too large.
+        """
+        return self._shapes
+
+    @cached_property
+    def _shapes(self) -> TrainState:
+        try:
+            shapes = self.seeds.shapes(state_shapes(self.method.players, self.method.init, self.ema))
+        except Exception as error:
+            if self.outside:  # a defect of the user's own code, which wants its traceback
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"model and objective of {self.name} cannot be built: {reason}") from error
+        leaves = jax.tree_util.tree_leaves_with_path(shapes)
+        if (count := sum(prod(leaf.shape) for _, leaf in leaves)) > LARGEST_STATE:
+            path, leaf = max(leaves, key=lambda pair: prod(pair[1].shape))
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise RunError(
+                f"model {self.config['model']['name']} is too large: its training state has {count:,} numbers, more "
+                f"than {LARGEST_STATE:,}; the largest part is {name} {leaf.shape}"
+            )
+        return shapes
+
+    @property
+    def outside(self) -> bool:
+        """Whether parts of it are of modules from outside this package."""
+        return bool(outside(part["name"] for part in (self.config["model"], self.config["objective"])))
 
 
 def preset_names() -> list[str]:
@@ -154,6 +187,7 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
     """
     experiment = complete(experiment)
     _check_run_options(experiment.run)
+    _check_batch(experiment.run, spec)
     method = _build_method(experiment, spec)
     players = [player.name for player in method.players]
     for field in ("optimizers", "ema_half_life"):
@@ -175,8 +209,15 @@ def _check_run_options(run: RunOptions) -> None:
         least, value = field.metadata.get("least"), getattr(run, field.name)
         if least is not None and value < least:
             raise UsageError(f"--{field.name.replace('_', '-')} must be at least {least}, got {value}")
+        if least is not None and value >= 2**31 and field.name != "seed":
+            raise UsageError(f"--{field.name.replace('_', '-')} must be below 2147483648, got {value}")
     if run.seed + run.seeds > 2**31:
         raise UsageError(f"--seed must be below 2147483648, got {run.seed + run.seeds - 1}")
+
+
+def _check_batch(run: RunOptions, spec: ArraySpec) -> None:
+    if (count := run.batch_size * run.seeds * spec.size) > LARGEST_BATCH:
+        raise UsageError(f"--batch-size {run.batch_size} is too large: a batch has {count:,} numbers")
 
 
 def _averages(experiment: Experiment, images_per_step: int) -> dict[str, Decay]:

@@ -12,20 +12,33 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 import sys
 import textwrap
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Any
+from typing import Annotated, Any
 
 from genjax_art.errors import UsageError, unknown
 
 Part = Callable[..., Any]
+LONGEST = 256  # entries of an option that is a tuple
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """In the annotation of a number: its largest value."""
+
+    most: int
+
+
+Count = Annotated[int, AtMost(256)]
+"""A number of things that are built one after the other, as layers: a large one would take for ever."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ def complete(part: Part, kind: str, name: str, given: Mapping[str, Any]) -> dict
 
     Raises:
       UsageError: an option or an entry that the part does not have, a missing one, or a value that is not among an
-        option's choices.
+        option's choices or not of its type.
     """
     known = options(part)
     values = {option: about.default for option, about in known.items()}
@@ -140,8 +153,10 @@ def complete(part: Part, kind: str, name: str, given: Mapping[str, Any]) -> dict
                 if default and entry not in default:
                     raise unknown(f"{option} of {kind} {name}", entry, default)
             value = {**default, **value}
-        if choices and value not in choices:
+        if choices and not any(value == choice and type(value) is type(choice) for choice in choices):
             raise unknown(f"{option} of {kind} {name}", value, map(str, choices))
+        if wrong := _mistake(known[option].type, value):
+            raise UsageError(f"{option} of {kind} {name} {wrong}")
         values[option] = value
     if missing := [option for option, value in values.items() if value is inspect.Parameter.empty]:
         raise UsageError(f"{kind} {name} needs the option {missing[0]}")
@@ -165,6 +180,55 @@ def _choices(kind: Any) -> tuple[Any, ...]:
     choices = [_choices(option) for option in typing.get_args(kind)] if _is_union(kind) else []
     nothing = type(None) in typing.get_args(kind)
     return (*(c for one in choices for c in one), None) if nothing and any(choices) else ()
+
+
+def _mistake(kind: Any, value: Any) -> str:
+    """What is wrong with `value` as one of the annotated type `kind`; nothing where all is well, or unknown."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        too_much = [m.most for m in inner[1:] if isinstance(m, AtMost) and isinstance(value, int) and value > m.most]
+        return f"must be at most {too_much[0]}, got {value}" if too_much else _mistake(inner[0], value)
+    if _is_union(kind):
+        mistakes = [_mistake(one, value) for one in inner]
+        return "" if "" in mistakes else mistakes[0]
+    shown = f"{str(value)[:60]!r}" if isinstance(value, str) else str(value)[:60]
+    if origin is tuple and isinstance(value, tuple | list):
+        return _mistake_in_tuple(inner, value, shown)
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            return f"needs names and values, got {shown}"
+        return next((f"has {key} that {wrong}" for key, v in value.items() if (wrong := _mistake(inner[1], v))), "")
+    if origin is tuple:
+        return f"must be several values, got {shown}"
+    return _mistake_of_plain(kind, value, shown)
+
+
+def _mistake_in_tuple(inner: tuple[Any, ...], values: Sequence[Any], shown: str) -> str:
+    if len(values) > LONGEST:
+        return f"has {len(values)} values, more than {LONGEST}"
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        inner = (inner[0],) * len(values)
+    if len(inner) != len(values):
+        return f"must be {len(inner)} values, got {shown}"
+    return next((wrong for kind, value in zip(inner, values, strict=True) if (wrong := _mistake(kind, value))), "")
+
+
+def _mistake_of_plain(kind: Any, value: Any, shown: str) -> str:
+    if kind is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return "" if number else f"must be a finite number, got {shown}"
+    words: dict[Any, str] = {
+        int: "a whole number",
+        bool: "true or false",
+        str: "a word",
+        Path: "a path",
+        type(None): "nothing",
+    }
+    if kind not in words or (kind is Path and isinstance(value, str)):
+        return ""
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return ""
+    return f"must be {words[kind]}, got {shown}"
 
 
 def _is_union(kind: Any) -> bool:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import into_range, one_hot
 from genjax_art.models.norms import MinibatchDeviation
+from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
 
 
@@ -77,8 +78,8 @@ def build(
     *,
     latents: int = 100,
     width: int = 256,
-    layers: int = 2,
-    octaves: int = 0,
+    layers: Count = 2,
+    octaves: Count = 0,
     signs: bool = False,
     minibatch_deviation: int = 0,
     conditional: bool = False,

@@ -21,6 +21,7 @@ from genjax_art.errors import UsageError
 from genjax_art.models.recurrent import GRU
 from genjax_art.music.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
 from genjax_art.music.tokens import pitch_planes, rows_of
+from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
 
 REACH = 36  # semitones, three octaves: a wider interval is predicted as a pitch alone
@@ -196,7 +197,7 @@ def build(
     encoder_width: int = 1024,
     conductor_width: int = 1024,
     decoder_width: int = 1024,
-    decoder_layers: int = 2,
+    decoder_layers: Count = 2,
     head_width: int = 512,
 ) -> dict[str, nn.Module]:
     """Encoder and decoder of piano rolls of any number of bars and voices; z [b, latents].

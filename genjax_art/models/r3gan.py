@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import Conv, coarsest, crop, pyramid
 from genjax_art.models.norms import MinibatchDeviation
+from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
 
 GROUP = 16  # channels per group of the 3x3 convolution
@@ -158,7 +159,7 @@ def build(
     *,
     latents: int = 64,
     widths: tuple[int, ...] = (256,),
-    blocks: int = 2,
+    blocks: Count = 2,
     expansion: int = 2,
     minibatch_deviation: int = 0,
     conditional: bool = False,

@@ -13,6 +13,7 @@ from genjax_art.models.augment import AUGMENTATIONS
 from genjax_art.objectives.memory import first_memory
 from genjax_art.objectives.regularisers import OF_DISCRIMINATOR, OF_GENERATOR
 from genjax_art.objectives.rounds import Memory
+from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
 from genjax_art.train.optim import cosine_between
 
@@ -50,16 +51,16 @@ class Rules:
     second_look: tuple[str, ...] = ("translation",)
     """The augmentations under which the penalties cr and bcr want D's output to stay the same. Their papers' are
     `flip translation`: for pictures that may be mirrored, which digits and piano rolls may not."""
-    discriminator_repeats: int = 1
+    discriminator_repeats: Count = 1
     """Updates of the discriminator in a step, each on a fresh batch."""
     shared_latents: bool = True
     """Both updates see the fakes of the same latents, which are then computed once."""
-    packing: int = 1
+    packing: Count = 1
     """How many examples the discriminator judges at once (PacGAN, arXiv:1712.04086); unconditional only."""
     top_k: Value = 1.0
     """Share of the fakes, those that look most real, from which the generator learns (arXiv:2002.06224, from 1 to 0.5
     there)."""
-    unrolled_steps: int = 0
+    unrolled_steps: Count = 0
     """The generator plays against the discriminator that many steps of gradient descent ahead, and sees through them
     (arXiv:1611.02163)."""
     unrolled_rate: float = 0.01

@@ -7,7 +7,8 @@ written: there is no moment at which config and checkpoint do not fit.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import numpy as np
 
 from genjax_art.build import Plan, build_plan, components
 from genjax_art.config import from_json, migrate
-from genjax_art.errors import RunError
+from genjax_art.errors import RunError, UsageError
 from genjax_art.parts import outside
-from genjax_art.run import layout
+from genjax_art.run import config_file, layout
 from genjax_art.train.state import TrainState
 
 NOTED_ELSEWHERE = (layout.HISTORY, "spec", "version")
@@ -122,10 +123,27 @@ def restored(
     """
     before = plan_at(folder, plan, step)
     shapes, now = before.state_shapes(), plan.state_shapes()
-    state = restore(shapes)
+    with reading(folder):
+        state = restore(shapes)
     if _shapes(shapes) == _shapes(now):
         return state
     return carried(state, jax.device_get(first()), f"checkpoint {step} of {folder}")
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """While a checkpoint of `folder` is read: whatever a damaged file makes of the reader is one line.
+
+    Raises:
+      RunError: it cannot be read.
+    """
+    try:
+        yield
+    except (RunError, UsageError):
+        raise
+    except Exception as error:  # the reader trusts its files: nearly everything comes up
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RunError(f"a checkpoint of {folder} cannot be read ({reason}): it is damaged") from error
 
 
 def _same_optimizer(name: str, old: Any, like: Any, what: str) -> Any:
@@ -174,7 +192,7 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _raw(folder: Path) -> dict[str, Any]:
     layout.read_config(folder)  # whatever is wrong with it is said there
-    return migrate(json.loads((folder / layout.CONFIG).read_text(encoding="utf-8")))
+    return migrate(config_file.read(folder / layout.CONFIG))
 
 
 def _history(config: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:

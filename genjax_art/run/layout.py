@@ -7,6 +7,7 @@ from typing import Any
 
 from genjax_art.config import migrate
 from genjax_art.errors import RunError
+from genjax_art.run import config_file
 from genjax_art.spec import ArraySpec
 
 CONFIG = "config.json"
@@ -34,15 +35,12 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
     if not path.is_file():
         raise RunError(f"no run in {folder}: {CONFIG} is missing; name a folder that train.py made")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        spec = config.pop("spec")
-        shape, classes = tuple(map(int, spec["shape"])), tuple(map(str, spec["classes"]))
-        # runs of version 1 do not say it: of what there was, only points went beyond their range
-        bounded = bool(spec.get("bounded", spec["kind"] != "points"))
+        config = config_file.read(path)
+        array_spec = config_file.array_spec(config.pop("spec", None))
         config = {name: value for name, value in migrate(config).items() if name != HISTORY}
-        array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), str(spec["kind"]), classes, bounded)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew") from error
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"{path} cannot be read ({reason}); restore it or train anew") from error
     return config, array_spec
 
 

@@ -124,7 +124,7 @@ def load_run(
     """
     folder = Path(folder)
     experiment, spec = read_experiment(folder, trust)
-    plan = build_plan(experiment, spec)
+    plan = build_saved(experiment, spec, folder)
     state = load_state(plan, folder, str(checkpoint), member)
     plan = changes.plan_at(folder, plan, int(state.step))
     run = Run(folder, experiment, plan, state, which)
@@ -152,6 +152,25 @@ def read_experiment(folder: Path, trust: Sequence[str] = ()) -> tuple[Experiment
     return experiment, spec
 
 
+def build_saved(experiment: Experiment, spec: ArraySpec, folder: Path) -> Plan:
+    """The plan of a run that anybody may have made: its state exists and is no larger than a machine.
+
+    Raises:
+      UsageError, RunError: the experiment of `folder` makes no sense or is too large.
+    """
+    try:
+        plan = build_plan(experiment, spec)
+    except (UsageError, RunError):
+        raise
+    except Exception as error:
+        if outside(component.name for _, component in components(experiment)):
+            raise  # a defect of the user's own code, which wants its traceback
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise RunError(f"{folder / layout.CONFIG}: its parts do not fit arrays of {spec.shape} ({reason})") from error
+    plan.state_shapes()
+    return plan
+
+
 def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int = 0) -> TrainState:
     """The state of a run at `latest`, `best` or a step, in host memory; of several seeds that of one `member`.
 
@@ -165,7 +184,7 @@ def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int
         raise UsageError(f"--checkpoint must be latest, best or a step, got {checkpoint!r}")
     if layout.last_step(folder) == 0:
         raise RunError(f"no checkpoint in {folder} yet: train on with --resume, or wait for its first save")
-    with Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
+    with changes.reading(folder), Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
         step = int(checkpoint) if checkpoint.isdigit() else checkpoints.best_step() if checkpoint == "best" else None
         if checkpoint == "best" and step is None:
             raise RunError(f"no checkpoint in {folder} has a score: use --checkpoint latest or a step")

@@ -137,7 +137,7 @@ def read_pending(folder: Path, step: int, rows: list[Row]) -> list[dict[str, flo
     last = rows[-1]["step"] if rows else 0
     entry: Any = _entries(folder / PENDING_FILE).get(str(step))
     try:
-        since = [_numbers(row) for row in entry["since"]]
+        since = [{name: float(value) for name, value in _numbers(row).items()} for row in entry["since"]]
         same = entry["digest"] == Digest(rows).hex()
     except (ValueError, KeyError, TypeError):
         if last < step:
