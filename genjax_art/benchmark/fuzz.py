@@ -11,7 +11,6 @@ but is no word to the user counts as a traceback, and what takes longer than `--
 import contextlib
 import io
 import json
-import os
 import random
 import shutil
 import signal
@@ -209,10 +208,14 @@ def fuzz(kinds: Sequence[str], cases: int, seed: int, limit: float) -> tuple[Cou
     failures: list[Failure] = []
     shares = {kind: SHARE.get(kind, 1.0) for kind in kinds}
     for kind in kinds:
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, _quiet() as said:
             case = KINDS[kind](Path(folder))
             for number in range(max(1, round(cases * shares[kind] / sum(shares.values())))):
                 end, error = _tried(case, random.Random(f"{kind} {seed} {number}"), limit)
+                if end in ("opened", "refused") and "Traceback" in said.getvalue():  # of another thread
+                    end, error = "traceback", said.getvalue()
+                said.seek(0)
+                said.truncate()
                 counts[f"{kind} {end}"] += 1
                 if end in ("traceback", "hang"):
                     failures.append(Failure(kind, number, end, error))
@@ -244,15 +247,12 @@ def _alarm(number: int, frame: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What is said of each damaged file would be thousands of lines."""
-    with (
-        open(os.devnull, "w", encoding="utf-8") as nowhere,
-        contextlib.redirect_stderr(nowhere),
-        warnings.catch_warnings(),
-    ):
+def _quiet() -> Iterator[io.StringIO]:
+    """Gathers what is said of each damaged file: it would be thousands of lines."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        yield said
 
 
 def main(arguments: Sequence[str]) -> None:
