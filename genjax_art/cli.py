@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from genjax_art import parts, verbs
-from genjax_art.build import DEFAULT_PRESET, load_preset, preset_names
+from genjax_art.build import DEFAULT_PRESET, find_part, load_preset, preset_names
 from genjax_art.config import Component, Experiment, RunOptions
 from genjax_art.errors import UsageError
 from genjax_art.options import Field, fields_of, make, typed, untyped
@@ -213,8 +213,17 @@ def _renamed(experiment: Experiment, arguments: Sequence[str]) -> Experiment:
         model=swap(experiment.model, "model"),
         objective=swap(experiment.objective, "objective"),
         optimizers=optimizers,
-        data=swap(experiment.data, "data"),
+        data=_other_data(experiment.data, arguments),
     )
+
+
+def _other_data(data: Component, arguments: Sequence[str]) -> Component:
+    """The data set named on the command line, with those options of the preset that it takes, too: size, split."""
+    name = _value(arguments, "--data.name")
+    if name in (None, data.name):
+        return data
+    known = parts.options(find_part("data set", str(name)))
+    return Component(str(name), {option: value for option, value in data.options.items() if option in known})
 
 
 def _saved(folder: Path, trust: Sequence[str]) -> Experiment:

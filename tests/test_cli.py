@@ -47,6 +47,7 @@ def test_without_a_word_it_is_the_default():
         (["music-vae", "--data.bars", 4], "data.options.bars", 4),
         (["--data.size", 32, 48], "data.options.size", (32, 48)),
         (["--data.channels", 3], "data.options.channels", 3),
+        (["dcgan-art", "--data.name", "image_folder"], "data.options.size", (32, 32)),
         (["--data.name", "midi_folder", "--data.folder", "a/b"], "data.options.folder", "a/b"),
         (["--data.data-dir", "sets"], "data.options.data_dir", "sets"),
         (["--model.width", 8], "model.options.width", 8),

@@ -125,8 +125,10 @@ def test_conditional_models_look_at_the_label(name):
 
 def parameters_of(network, *inputs):
     variables = jax.eval_shape(lambda: network.init(KEY, *inputs))
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-            for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])}  # fmt: skip
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
+    }
 
 
 def test_dcgan_is_that_of_the_case_study():
@@ -168,8 +170,10 @@ def test_under_batch_statistics_there_is_no_bias():
 
 def test_mlp_vae_is_784_400_20():
     networks = mlp_vae.build(ArraySpec((28, 28, 1)))
-    kernels = [parameters_of(networks[role], x) for role, x in
-               (("encoder", jnp.zeros((2, 28, 28, 1))), ("decoder", jnp.zeros((2, 20))))]  # fmt: skip
+    kernels = [
+        parameters_of(networks[role], x)
+        for role, x in (("encoder", jnp.zeros((2, 28, 28, 1))), ("decoder", jnp.zeros((2, 20))))
+    ]
     sizes = [[shape for name, shape in kernel.items() if name.endswith("kernel")] for kernel in kernels]
     assert sizes == [[(784, 400), (400, 20), (400, 20)], [(20, 400), (400, 784)]]
 

@@ -119,8 +119,12 @@ def test_in_a_process_of_its_own(tmp_path):
     for script, more in (("train", words), ("sample", [str(tmp_path / "run"), "walk", "--n", "2", *trust])):
         child = subprocess.run(
             [sys.executable, str(ROOT / f"{script}.py"), *more],
-            cwd=PLUGINS, env=environment, capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
+            cwd=PLUGINS,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
         assert child.returncode == 0, child.stderr
     assert (tmp_path / "run" / "walk.gif").is_file()
 
