@@ -18,7 +18,8 @@ from genjax_art.config import Component, Optimizer
 from genjax_art.run.training import initial_state
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
-from genjax_art.train.compile import CACHE_VARIABLE, compile_step, prepare_process
+from genjax_art.train.compile import compile_step
+from genjax_art.train.process import CACHE_VARIABLE, prepare_process
 from genjax_art.train.step import batches_per_step, make_step
 
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
@@ -125,7 +126,7 @@ FLAG = "--xla_force_host_platform_device_count="
 )
 def test_more_simulated_devices_than_cores_get_threads_enough(flags, own, threads, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    monkeypatch.setattr("genjax_art.train.compile._keep_memory", lambda: None)
+    monkeypatch.setattr("genjax_art.train.process._keep_memory", lambda: None)
     monkeypatch.setenv(CACHE_VARIABLE, "off")
     monkeypatch.setenv("XLA_FLAGS", flags)
     monkeypatch.setenv("PJRT_NPROC", own or "")
@@ -140,7 +141,7 @@ def test_entry_scripts_keep_memory_on_huge_pages():
     """The heap's room is marked for them, and what a large array leaves is not given back."""
     code = """
 import re
-from genjax_art.train.compile import prepare_process
+from genjax_art.train.process import prepare_process
 prepare_process()
 import numpy as np
 resident = lambda: int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
