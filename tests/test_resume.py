@@ -8,6 +8,7 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -144,7 +145,7 @@ def test_images_are_those_of_all_updates_of_a_step_in_logs_and_half_lives(tmp_pa
     assert run(plan, noise(GREY, 20), tmp_path, how="jit") == 0
     assert [row["images"] for row in losses(tmp_path)] == [40]
     late = 10_000  # when it is warmed up: half after ten steps of 40 images
-    assert float(plan.ema["generator"](np.int32(late))) ** 10 == pytest.approx(0.5, rel=1e-4)
+    assert float(plan.ema["generator"](jnp.asarray(late))) ** 10 == pytest.approx(0.5, rel=1e-4)
 
 
 def test_another_seed_is_another_run(tmp_path):
