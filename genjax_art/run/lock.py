@@ -103,17 +103,23 @@ def _acquire(folder: Path) -> int:
 
 def _flock(handle: int, folder: Path) -> None:
     holder = _read(handle)
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-    refusal = f"{folder} is in use by {who}; wait for its end, or name another folder with --run-dir"
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise InUseError(refusal) from None
+        until = time.monotonic() + 1
+        while not (holder := _read(handle)) and time.monotonic() < until:  # it has it, and is about to write who it is
+            time.sleep(0.02)
+        raise InUseError(_refusal(folder, holder)) from None
     except OSError as error:  # a file system without locks: then what is written counts
         if holder and holder.get("host") != platform.node():
-            raise InUseError(f"{refusal}; if it has ended, delete {folder / LOCK}") from error
+            raise InUseError(f"{_refusal(folder, holder)}; if it has ended, delete {folder / LOCK}") from error
     if _lives(holder):
-        raise InUseError(refusal)
+        raise InUseError(_refusal(folder, holder))
+
+
+def _refusal(folder: Path, holder: dict[str, Any]) -> str:
+    who = f"process {holder['pid']} on {holder.get('host')}" if "pid" in holder else "another process"
+    return f"{folder} is in use by {who}; wait for its end, or name another folder with --run-dir"
 
 
 def _lives(holder: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ device or in NumPy. Orbax writes the arrays; the folder around them is ours: it 
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -62,7 +63,7 @@ class Checkpoints:
         self._folder = folder.absolute()
         self._keep_latest, self._keep_best, self._experiment = keep_latest, keep_best, experiment
         self._ocp = ocp
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports each save in several lines
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax reports each save, and errors that it raises, too
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._refused: dict[int, RunError] = {}  # damaged ones, which go as soon as a newer one is there
@@ -198,7 +199,6 @@ class Checkpoints:
             with plain_alias(folder) as plain, _orbax(self._ocp) as orbax:
                 tree = orbax.restore(plain / ARRAYS, args=self._ocp.args.StandardRestore(like))
         except Exception as error:  # whatever a library finds in files that are not what it has written
-            _silence_abandoned_reads()
             kind = RunError if has_manifest(folder) else DamagedError  # intact, so of another model; else who knows
             raise kind(f"{refusal}: {_reason(error)}") from error
         _check_shapes(tree, like, refusal)
@@ -221,7 +221,6 @@ class Checkpoints:
                 self._remove(step, force=True)
             part.rename(self._folder / str(step))
         except Exception as error:  # OSError, or what Orbax and TensorStore make of it
-            _silence_abandoned_reads()
             shutil.rmtree(part, ignore_errors=True)
             steps = _steps(self._folder)
             kept = f"that of step {steps[-1]} is kept" if steps else "there is none before it"
@@ -303,17 +302,22 @@ def _orbax(ocp: Any) -> Iterator[Any]:
     options = alone if jax.process_count() > 1 else ocp.options.MultiprocessingOptions()
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
     checkpointer = ocp.Checkpointer(handler, multiprocessing_options=options)
+    speak = _silence_abandoned()
     try:
         yield checkpointer
+        speak()
     finally:
         checkpointer.close()
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an error."""
+    """An error in few words: what the system says, or its first line."""
     words = str(error).strip().splitlines()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO):
+        if os.strerror(number) in str(error):  # within what TensorStore tells of its keys and files
+            return os.strerror(number)
     return words[0][:200] if words else type(error).__name__
 
 
@@ -326,16 +330,25 @@ def _check_shapes(tree: dict[str, Any], like: dict[str, Any], refusal: str) -> N
             raise RunError(f"{refusal}: {name} has shape {leaf.shape}, not {want.shape}")
 
 
-def _silence_abandoned_reads() -> None:
-    """After a failed read or write Orbax abandons the others, which would each report a closed loop and a traceback."""
-    before = sys.excepthook
+def _silence_abandoned() -> Callable[[], None]:
+    """After a failed read or write Orbax abandons the others, which would each report a closed loop and a traceback.
 
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if str(error) != "Event loop is closed":
-            before(kind, error, trace)
+    Returns what ends the silence where nothing has failed.
+    """
+    before, level = sys.unraisablehook, logging.getLogger("asyncio").level
 
-    sys.excepthook = hook
+    def hook(found: Any) -> None:
+        if str(found.exc_value) != "Event loop is closed":
+            before(found)
+
+    def undo() -> None:
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
+        logging.getLogger("asyncio").setLevel(level)
+
+    sys.unraisablehook = hook
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    return undo
 
 
 def _plain(state: TrainState) -> dict[str, Any]:
