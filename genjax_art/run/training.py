@@ -1,10 +1,11 @@
 """A whole training run in a folder: state, loop, logs, pictures, scores, checkpoints, interruption, resumption."""
 
 import dataclasses
+import errno
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import jax
@@ -87,7 +88,7 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     compiled = compile_plan(plan, how)
     # refused before anything is written where the devices cannot share the batch equally
     compiled.put_batch({"x": np.zeros((plan.run.batch_size // jax.process_count(), 1), np.float32)})
-    with ExitStack() as stack:
+    with _room(folder), ExitStack() as stack:
         caught = stack.enter_context(interrupts.collecting())
         lock = stack.enter_context(lock_folder(folder))
         checkpoints = stack.enter_context(_checkpoints(plan, folder))
@@ -147,6 +148,18 @@ def _first_state(plan: Plan, folder: Path, checkpoints: Checkpoints, resume: boo
     return saved.state
 
 
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Raises RunError where the disk takes no more, with the command that goes on when it does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+            raise
+        remedy = f"checkpoints are kept; make room and go on: {layout.command_to_resume(folder)}"
+        raise RunError(f"{folder} cannot be written ({error.strerror}); {remedy}") from error
+
+
 def _warn(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr, flush=True)
 
@@ -197,7 +210,7 @@ def _last_line(folder: Path, start: int, done: int, steps: int, seconds: float) 
     if done < steps:
         how, command = "stopped", f"Go on: {layout.command_to_resume(folder)}"
     return (
-        f"{folder}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
+        f"{quoted(folder)}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
         f"checkpoints, samples, curves.png, metrics.jsonl. {command}"
     )
 

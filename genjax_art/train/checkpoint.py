@@ -66,6 +66,7 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax reports each save, and errors that it raises, too
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
+        self._place: os.stat_result | None = None  # where it was when the run began
         self._refused: dict[int, RunError] = {}  # damaged ones, which go as soon as a newer one is there
 
     def __enter__(self) -> "Checkpoints":
@@ -89,6 +90,7 @@ class Checkpoints:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._place = self._folder.stat()
             trial = part_name(self._folder)
             trial.mkdir()
             leftovers = [
@@ -217,11 +219,16 @@ class Checkpoints:
             (part / METRICS).mkdir()
             (part / METRICS / METRICS).write_text(json.dumps({SCORE: score}), encoding="utf-8")
             write_manifest(part, step, self._experiment)
+            if self._place is not None and not os.path.samestat(self._place, self._folder.stat()):
+                raise FileNotFoundError(errno.ENOENT, "the folder was moved or deleted")
             if (self._folder / str(step)).exists():  # a damaged one, whoever reads it
                 self._remove(step, force=True)
             part.rename(self._folder / str(step))
         except Exception as error:  # OSError, or what Orbax and TensorStore make of it
             shutil.rmtree(part, ignore_errors=True)
+            with contextlib.suppress(OSError):  # what Orbax has made anew where the run's folder was moved away
+                self._folder.rmdir()
+                self._folder.parent.rmdir()
             steps = _steps(self._folder)
             kept = f"that of step {steps[-1]} is kept" if steps else "there is none before it"
             raise RunError(

@@ -1,6 +1,7 @@
 """TensorBoard events, written by the caller: there a full disk is an error, and no thread waits for another."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,13 @@ class Events:
         self._add(self._proto.Event(step=step, summary=summary.image(name, image, dataformats="HWC")))
 
     def close(self) -> None:
-        self._writer.close()
+        """Raises OSError where what was not yet written cannot be."""
+        try:
+            self._writer.close()
+        except OSError:  # it flushes first, and then is left open
+            with suppress(OSError):
+                self._writer._py_recordio_writer.close()
+            raise
 
     def _add(self, event: Any) -> None:
         event.wall_time = time.time()

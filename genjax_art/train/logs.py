@@ -72,7 +72,7 @@ def keep_rows(path: Path, start_step: int) -> list[Row]:
     The steps after the checkpoint are done again, and none may stand in the file twice.  A run from the start
     (`start_step` 0) keeps nothing.
     """
-    rows = [row for row in read_metrics(path) if 0 < row["step"] <= start_step] if path.exists() and start_step else []
+    rows = [row for row in read_metrics(path) if 0 < row["step"] <= start_step] if path.is_file() and start_step else []
     with replacing(path) as part:
         part.write_text("".join(encode_row(row) + "\n" for row in rows), encoding="utf-8")
     return rows
