@@ -2,17 +2,18 @@
 
 import dataclasses
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from genjax_art import parts, verbs
+from genjax_art import interrupts, parts, verbs
 from genjax_art.build import DEFAULT_PRESET, find_part, load_preset, preset_names
 from genjax_art.config import Component, Experiment, RunOptions
 from genjax_art.errors import UsageError
@@ -86,7 +87,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     Raises:
       UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: tyro's own messages.
     """
-    arguments = list(arguments)
+    arguments = expand_homes(arguments)
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
     folder = _value(arguments, "--run-dir")
     saved = _saved(Path(folder), _values(arguments, "--trust")) if "--resume" in arguments and folder else None
@@ -112,7 +113,7 @@ def parse_sample(arguments: Sequence[str]) -> SampleCommand:
     Raises:
       UsageError: no run folder, an unknown verb, or --raw with --ema. RunError: no run there.
     """
-    arguments = list(arguments)
+    arguments = expand_homes(arguments)
     if not arguments or arguments[0].startswith("-"):
         if {"-h", "--help"} & set(arguments):
             _parse(make("sample", _sample_fields(_verb(DEFAULT_VERB), "image")), ["--help"], SAMPLE_USAGE, _verb_help())
@@ -246,10 +247,27 @@ def _check_unchanged(saved: Experiment, asked: Experiment) -> None:
 def main(command: Callable[[Sequence[str]], int | None]) -> None:
     """Runs `command` on the process's arguments and exits: a user's error is one line, a defect a traceback."""
     arguments = sys.argv[1:]
-    with _one_line("--debug" in arguments):
-        status = command(arguments)
-    sys.stdout.flush()
+    with _one_line("--debug" in arguments), interrupts.raising():
+        status = command(expand_homes(arguments))
+        sys.stdout.flush()
     sys.exit(status or 0)
+
+
+def expand_homes(arguments: Sequence[str]) -> list[str]:
+    """The words with ~ and ~user at the beginning of a path, or of one after `--option=`, as the shell knows them.
+
+    Raises:
+      UsageError: there is no home folder.
+    """
+    return [_expand_home(word) for word in arguments]
+
+
+def _expand_home(word: str) -> str:
+    option, equals, path = word.partition("=") if word.startswith("--") and "=" in word else ("", "", word)
+    expanded = os.path.expanduser(path) if path.startswith("~") else path
+    if path == expanded and (path == "~" or path.startswith("~/")):
+        raise UsageError(f"no home folder is known for {word}: write the path")
+    return option + equals + expanded
 
 
 @contextmanager
@@ -261,11 +279,12 @@ def _one_line(debug: bool) -> Iterator[None]:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if debug:
             raise
-        print("interrupted before the first step; nothing was lost", file=sys.stderr)
-        sys.exit(130)
+        with suppress(OSError):  # the terminal may be gone
+            print("interrupted", file=sys.stderr)
+        sys.exit(error.status if isinstance(error, interrupts.Interrupted) else 130)
 
 
 def _raised_by_us(error: BaseException) -> bool:

@@ -1,25 +1,29 @@
 """A whole training run in a folder: state, loop, logs, pictures, scores, checkpoints, interruption, resumption."""
 
-import signal
+import dataclasses
+import errno
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from genjax_art import sampling
+from genjax_art import interrupts, sampling
 from genjax_art.build import Plan
 from genjax_art.data.batches import batches, to_range
 from genjax_art.data.contract import Source
+from genjax_art.errors import RunError
+from genjax_art.files import quoted
 from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 from genjax_art.run import layout
+from genjax_art.run.lock import Lock, lock_folder
+from genjax_art.run.unchanged import check_unchanged
 from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import Compiled, How, compile_step
@@ -84,45 +88,88 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     compiled = compile_plan(plan, how)
     # refused before anything is written where the devices cannot share the batch equally
     compiled.put_batch({"x": np.zeros((plan.run.batch_size // jax.process_count(), 1), np.float32)})
-    with ExitStack() as stack:
-        caught = stack.enter_context(_signals())
-        fresh = None if resume else initial_state(plan)
-        checkpoints = stack.enter_context(
-            Checkpoints(folder / layout.CHECKPOINTS, keep_latest=plan.run.keep_latest, keep_best=plan.run.keep_best)
-        )
-        state = checkpoints.restore(plan.state_shapes()) if fresh is None else fresh
+    with _room(folder), ExitStack() as stack:
+        caught = stack.enter_context(interrupts.collecting())
+        lock = stack.enter_context(lock_folder(folder))
+        checkpoints = stack.enter_context(_checkpoints(plan, folder))
+        state = _first_state(plan, folder, checkpoints, resume)
+        checkpoints.prepare()
         layout.write_config(folder, plan.config)  # only now: a checkpoint that cannot be read changes nothing
         start = int(state.step)
-        log = stack.enter_context(
-            run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start)
-        )
-        stream = stream_of(plan, source, start)
-        stack.callback(stream.close)
-        began = time.monotonic()
-        state = train(
-            compiled,
-            compiled.put_state(state),
-            stream,
-            steps=plan.run.steps,
-            log=_logger(log),
-            log_every=plan.run.log_every,
-            hooks=[
-                Hook(plan.run.sample_every, _sampler(plan, folder, log)),
-                Hook(plan.run.save_every, _saver(plan, source, checkpoints)),
-            ],
-            stop=_stopper(log, caught),
-        )
-        seconds = time.monotonic() - began
-    curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
+        with run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start) as log:
+            stream = stream_of(plan, source, start)
+            stack.callback(stream.close)
+            began = time.monotonic()
+            state = train(
+                compiled,
+                compiled.put_state(state),
+                stream,
+                steps=plan.run.steps,
+                log=_logger(log, lock),
+                log_every=plan.run.log_every,
+                hooks=[
+                    Hook(plan.run.sample_every, _sampler(plan, folder, log)),
+                    Hook(plan.run.save_every, _saver(plan, source, checkpoints, lock)),
+                ],
+                stop=_stopper(log, caught),
+            )
+            seconds = time.monotonic() - began
+        checkpoints.wait()
+        lock.check()
+        curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
     print(_last_line(folder, start, int(state.step), plan.run.steps, seconds))
     return 128 + caught[0] if caught else 0
 
 
-def _logger(log: RunLog) -> Callable[[int, Mapping[str, float]], None]:
+def _checkpoints(plan: Plan, folder: Path) -> Checkpoints:
+    keep = {"keep_latest": plan.run.keep_latest, "keep_best": plan.run.keep_best}
+    return Checkpoints(folder / layout.CHECKPOINTS, experiment=plan.config, **keep)
+
+
+def _first_state(plan: Plan, folder: Path, checkpoints: Checkpoints, resume: bool) -> TrainState:
+    """That of the newest checkpoint that can be read, or one from step 0, also where a run was ended before it saved.
+
+    Raises:
+      RunError: no checkpoint can be read, or what is in the folder is of another experiment.
+    """
+    if layout.is_run(folder):
+        config, spec = layout.read_config(folder)
+        check_unchanged({**config, "spec": dataclasses.asdict(spec)}, plan.config, f"the run in {folder}")
+    if not checkpoints.steps():
+        if layout.is_run(folder):
+            _warn(f"{folder} has no checkpoint yet: the run begins at step 0")
+        return initial_state(plan)
+    assert resume, "check_folder has refused to begin where there are checkpoints"
+    saved = checkpoints.read_newest(plan.state_shapes(), _warn)
+    step = int(saved.state.step)
+    check_unchanged(saved.experiment, plan.config, f"the checkpoint of step {step} in {folder}")
+    if step >= plan.run.steps:
+        raise RunError(f"{folder} is at step {step} already; ask for more than that with --steps")
+    return saved.state
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Raises RunError where the disk takes no more, with the command that goes on when it does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+            raise
+        remedy = f"checkpoints are kept; make room and go on: {layout.command_to_resume(folder)}"
+        raise RunError(f"{folder} cannot be written ({error.strerror}); {remedy}") from error
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def _logger(log: RunLog, lock: Lock) -> Callable[[int, Mapping[str, float]], None]:
     """Writes a row of metrics, shows progress, and warns of mode collapse."""
     watch = collapse_watch(lambda line: print(line, file=sys.stderr, flush=True))
 
     def on_log(step: int, metrics: Mapping[str, float]) -> None:
+        lock.check()
         log.scalars(step, metrics)
         log.progress(step, metrics)
         watch(step, metrics)
@@ -136,10 +183,15 @@ def _sampler(plan: Plan, folder: Path, log: RunLog) -> Callable[[int, TrainState
     return lambda step, state: log.image(step, "samples", draw(step, state))
 
 
-def _saver(plan: Plan, source: Source, checkpoints: Checkpoints) -> Callable[[int, TrainState], None]:
+def _saver(plan: Plan, source: Source, checkpoints: Checkpoints, lock: Lock) -> Callable[[int, TrainState], None]:
     """Saves a checkpoint with the score of its samples."""
     score = _scorer(plan, source)
-    return lambda step, state: checkpoints.save(step, state, score(state))
+
+    def save(step: int, state: TrainState) -> None:
+        lock.check()
+        checkpoints.save(step, state, score(state))
+
+    return save
 
 
 def _stopper(log: RunLog, caught: list[int]) -> Callable[[int], bool]:
@@ -154,11 +206,11 @@ def _stopper(log: RunLog, caught: list[int]) -> Callable[[int], bool]:
 
 def _last_line(folder: Path, start: int, done: int, steps: int, seconds: float) -> str:
     """What a run from step `start` to `done` of `steps` made, and the command that comes next."""
-    how, command = "trained", f"Sample: python sample.py {folder}"
+    how, command = "trained", f"Sample: python sample.py {quoted(folder)}"
     if done < steps:
-        how, command = "stopped", f"Go on: python train.py --resume --run-dir {folder}"
+        how, command = "stopped", f"Go on: {layout.command_to_resume(folder)}"
     return (
-        f"{folder}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
+        f"{quoted(folder)}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
         f"checkpoints, samples, curves.png, metrics.jsonl. {command}"
     )
 
@@ -208,23 +260,3 @@ def _host(state: TrainState) -> TrainState:
         extras=jax.device_get(state.extras),
         opt_state={},
     )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C or SIGTERM; a second one does what it always did."""
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, frame: Any) -> None:
-        del frame
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-        before[number] = signal.signal(number, note)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

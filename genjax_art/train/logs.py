@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from genjax_art.files import refuse_link, replacing
+from genjax_art.train.events import Events
+
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
 LINE_SECONDS = 10.0  # without a terminal: at least this long between two lines
@@ -33,12 +36,18 @@ def encode_row(row: Mapping[str, float | int]) -> str:
     return json.dumps({key: value if math.isfinite(value) else names[key] for key, value in row.items()})
 
 
-def decode_row(line: str) -> Row:
-    """The inverse of `encode_row`.  Raises ValueError where the line is no JSON object with a step."""
-    row = json.loads(line)
-    if not isinstance(row, dict) or "step" not in row:
+def decode_row(line: str | bytes) -> Row:
+    """The inverse of `encode_row`.  Raises ValueError where the line is no JSON object of numbers with a step."""
+    try:
+        row = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
         raise ValueError("no object with a step")
-    return {key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
+    found = {key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
+    if not all(value is None or type(value) in (int, float) for value in found.values()):
+        raise ValueError("not only numbers")
+    return found
 
 
 def read_metrics(path: Path) -> list[Row]:
@@ -46,12 +55,12 @@ def read_metrics(path: Path) -> list[Row]:
 
     Raises ValueError where a line before the last is broken, FileNotFoundError where there is no file.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = []
-    for number, line in enumerate(lines, start=1):
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    rows: list[Row] = []
+    for number, line in enumerate(lines if lines != [b""] else [], start=1):
         try:
-            rows.append(decode_row(line))
-        except ValueError:
+            rows.append(decode_row(line.decode()))
+        except ValueError:  # of JSON or of UTF-8
             if number < len(lines):
                 raise ValueError(f"{path}, line {number}: no metrics in JSON; delete the line to go on") from None
     return rows
@@ -63,10 +72,9 @@ def keep_rows(path: Path, start_step: int) -> list[Row]:
     The steps after the checkpoint are done again, and none may stand in the file twice.  A run from the start
     (`start_step` 0) keeps nothing.
     """
-    rows = [row for row in read_metrics(path) if 0 < row["step"] <= start_step] if path.exists() and start_step else []
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text("".join(encode_row(row) + "\n" for row in rows), encoding="utf-8")
-    part.replace(path)
+    rows = [row for row in read_metrics(path) if 0 < row["step"] <= start_step] if path.is_file() and start_step else []
+    with replacing(path) as part:
+        part.write_text("".join(encode_row(row) + "\n" for row in rows), encoding="utf-8")
     return rows
 
 
@@ -150,7 +158,7 @@ class RunLog:
         self,
         rows: list[Row],
         file: Any,
-        events: Any,
+        events: Events,
         display: Display,
         total_steps: int,
         start_step: int,
@@ -161,7 +169,7 @@ class RunLog:
         self._losses = ""
         self._logged = rows[-1]["step"] if rows else 0
         # seconds go on from where the interrupted run was, to measure the training, not the calendar
-        self._start = monotonic() - (rows[-1]["seconds"] if rows else 0.0)
+        self._start = monotonic() - (rows[-1].get("seconds") or 0.0 if rows else 0.0)
         self._row_mark = (start_step, monotonic())
         self._compiled = False
         self._marks: deque[tuple[int, float]] = deque()
@@ -206,11 +214,11 @@ class RunLog:
         self._file.flush()  # a killed process loses no row
         for key, value in row.items():
             if key != "step" and math.isfinite(value):  # TensorBoard has no place for others on its axis
-                self._events.add_scalar(key, value, step)
+                self._events.scalar(step, key, float(value))
 
     def image(self, step: int, name: str, image: UInt8[np.ndarray, "h w c"]) -> None:
         """Show a picture (1, 3 or 4 channels) in TensorBoard."""
-        self._events.add_image(name, image, step, dataformats="HWC")
+        self._events.image(step, name, image)
 
 
 def _per_second(before: tuple[int, float], after: tuple[int, float]) -> float:
@@ -228,19 +236,13 @@ def run_log(
     `batch_size` is the global one.  A resumed run gives the `start_step` of its checkpoint: rows and events
     of later steps are dropped.  `quiet` shows no progress.
     """
-    from tensorboardX import SummaryWriter
-
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_link(folder / EVENTS_FOLDER)
     path = folder / METRICS_FILE
     rows = keep_rows(path, start_step)
     with ExitStack() as stack:
         file = stack.enter_context(path.open("a", encoding="utf-8"))
-        events = SummaryWriter(
-            str(folder / EVENTS_FOLDER),
-            purge_step=start_step + 1,  # what TensorBoard is to forget
-            flush_secs=30,
-            filename_suffix=f".{start_step:09d}",  # two parts begun in one second would else share a file
-        )
+        events = Events(folder / EVENTS_FOLDER, start_step)
         stack.callback(events.close)
         display = stack.enter_context(make_display(total_steps, start_step, quiet))
         yield RunLog(rows, file, events, display, total_steps, start_step, batch_size)
