@@ -138,4 +138,4 @@ def test_each_is_one_file_that_needs_no_other_but_ours(name):
 
 def test_help_shows_options_of_parts_from_outside(command):
     ended = command("train", "two_judges.py", "--help")
-    assert ended.status == 0 and "weight of R1" in ended.out and "--data.frames" in ended.out
+    assert ended.status == 0 and "Weight of R1" in ended.out and "--data.frames" in ended.out
