@@ -1,4 +1,4 @@
-"""Files that are replaced in one step."""
+"""Files that are replaced in one step, and names of files as text."""
 
 import os
 from collections.abc import Iterator
@@ -16,3 +16,12 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def printable(name: object) -> str:
+    """A name for messages and metadata; what is no UTF-8 in it is spelt out: caf\\xe9.mid, from an old archive."""
+    text = str(name)
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode(errors="backslashreplace").decode()

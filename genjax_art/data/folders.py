@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from genjax_art.data.contract import DataError
+from genjax_art.files import printable
 
 LISTED = 10  # endings in a message
 
@@ -47,7 +48,7 @@ def left_out(paths: Iterable[Path]) -> str:
     counts = Counter(path.suffix.lower() or "without an ending" for path in paths)
     found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     more = sum(count for _, count in found[LISTED:])
-    words = [f"{count} {os.fsencode(ending).decode(errors='backslashreplace')}" for ending, count in found[:LISTED]]
+    words = [f"{count} {printable(ending)}" for ending, count in found[:LISTED]]
     return ", ".join(words + ([f"{more} of other endings"] if more else []))
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from genjax_art.errors import RunError, UsageError
-from genjax_art.files import replacing
+from genjax_art.files import printable, replacing
 from genjax_art.media.image import grid, write_png
 from genjax_art.media.medium import Medium, Reading
 from genjax_art.media.synth import Sound, song_wav
-from genjax_art.music.midi import Song, midi_bytes, printable, read_midi
+from genjax_art.music.midi import Song, midi_bytes, read_midi
 from genjax_art.music.notes import (
     LOWEST,
     PITCHES,

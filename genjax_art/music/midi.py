@@ -6,7 +6,6 @@ track long after the last note) and reports what it had to move, end or leave ou
 """
 
 import io
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Int
 
+from genjax_art.files import printable
 from genjax_art.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT, MusicError, Notes, notes_from_rows
 from genjax_art.music.smf import META, Event, parse_smf
 
@@ -265,11 +265,6 @@ def _sections(events: _Events, ticks_per_step: float) -> tuple[tuple[tuple[int, 
     return tuple(merged), pickup
 
 
-def printable(name: object) -> str:
-    """A name for messages and metadata; bytes in it that are no UTF-8 are spelt out, as in `caf\\xe9.mid`."""
-    return os.fsencode(str(name)).decode(errors="backslashreplace")
-
-
 def midi_bytes(song: Song) -> bytes:
     """A format 1 MIDI file of `song`: a track per voice, its texts and tempo in the first track, velocity 80.
 
@@ -282,7 +277,7 @@ def midi_bytes(song: Song) -> bytes:
     head = [
         mido.MetaMessage("set_tempo", tempo=round(60e6 / song.tempo)),
         mido.MetaMessage("time_signature", numerator=4, denominator=4),
-        *(mido.MetaMessage("text", text=text) for text in song.texts),
+        *(mido.MetaMessage("text", text=printable(text)) for text in song.texts),
     ]
     midi = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
     midi.tracks.append(mido.MidiTrack([*head, mido.MetaMessage("end_of_track", time=end)]))

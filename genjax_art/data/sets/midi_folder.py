@@ -28,7 +28,8 @@ from genjax_art.data.folders import existing_folder, fingerprint, left_out, visi
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.rolls import VOICES, check_bars, one_line, roll_example, roll_features, variant_of, whole_windows
-from genjax_art.music.midi import printable, read_midi
+from genjax_art.files import printable
+from genjax_art.music.midi import read_midi
 from genjax_art.music.notes import STEPS_PER_BAR, MusicError, Notes, window
 from genjax_art.music.voices import assign_voices
 
