@@ -234,3 +234,15 @@ def test_latents_may_be_a_tree_and_decoders_may_draw(monkeypatch):
     np.testing.assert_allclose(sampling.sample(method, weights, n=300, seed=0)[:9], x, atol=1e-6)
     way = closed_walk(z, 18)
     np.testing.assert_allclose(sampling.decode(method, weights, way)[::2], likeliest, atol=1e-5)
+
+
+def test_a_typed_label_finds_the_class_that_looks_so():
+    nfc, nfd = "\u00e9t\u00e9", "e\u0301te\u0301"
+    assert sampling.find_label(nfc, ("a", nfd)) == nfd and sampling.find_label(nfd, (nfc, "a")) == nfc
+    assert sampling.find_label(nfc, (nfd, nfc)) == nfc  # the very one first
+    assert sampling.find_label(" big DOGS", ("Cats", "Big dogs")) == "Big dogs"
+    assert sampling.find_label("cat", ("Cat", "cat")) == "cat"
+    with pytest.raises(UsageError, match="unknown label 'CAT'; known: Cat, cat"):
+        sampling.find_label("CAT", ("Cat", "cat", "dog"))
+    with pytest.raises(UsageError, match="unknown label 'ca'; known: Cat, dog"):
+        sampling.find_label("ca", ("Cat", "dog"))
