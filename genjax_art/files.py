@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, links that are not followed, and names that can be pasted into a shell."""
+"""Files that are replaced in one step, links that are not followed, names as text, and names that can be pasted into a shell."""
 
 import os
 import re
@@ -86,3 +86,12 @@ def quoted(path: Path | str) -> str:
 
 def _octets(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
+
+def printable(name: object) -> str:
+    """A name for messages and metadata; what is no UTF-8 in it is spelt out: caf\\xe9.mid, from an old archive."""
+    text = str(name)
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode(errors="backslashreplace").decode()

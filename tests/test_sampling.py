@@ -251,3 +251,15 @@ def test_a_conditional_vae_encodes_with_the_labels(model):
     drawn = plan.method.encode(weights, jnp.asarray(x), jnp.asarray(labels), keys)
     noise_drawn = (drawn - q.mu) / np.exp(0.5 * q.logvar)
     np.testing.assert_allclose(noise_drawn[0], jax.random.normal(keys[0], (3,)), rtol=1e-3)
+
+
+def test_a_typed_label_finds_the_class_that_looks_so():
+    nfc, nfd = "\u00e9t\u00e9", "e\u0301te\u0301"
+    assert sampling.find_label(nfc, ("a", nfd)) == nfd and sampling.find_label(nfd, (nfc, "a")) == nfc
+    assert sampling.find_label(nfc, (nfd, nfc)) == nfc  # the very one first
+    assert sampling.find_label(" big DOGS", ("Cats", "Big dogs")) == "Big dogs"
+    assert sampling.find_label("cat", ("Cat", "cat")) == "cat"
+    with pytest.raises(UsageError, match="unknown label 'CAT'; known: Cat, cat"):
+        sampling.find_label("CAT", ("Cat", "cat", "dog"))
+    with pytest.raises(UsageError, match="unknown label 'ca'; known: Cat, dog"):
+        sampling.find_label("ca", ("Cat", "dog"))
