@@ -1,4 +1,4 @@
-"""Files that are replaced in one step, links that are not followed, names as text, and names that can be pasted into a shell."""
+"""Files that are replaced in one step, links that are not followed, names as text and as words of a shell."""
 
 import os
 import re
