@@ -138,7 +138,7 @@ def test_runs_that_start_together_get_folders_of_their_own(tmp_path, monkeypatch
     for thread in threads:
         thread.join()
     assert sorted(map(str, found)) == ["runs/x", "runs/x-2", "runs/x-3", "runs/x-4"]
-    assert not list(tmp_path.glob("runs/*"))
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 def test_a_second_trainer_is_refused_and_changes_nothing(copied):

@@ -88,6 +88,11 @@ def _acquire(folder: Path) -> int:
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            if not folder.parent.is_dir():
+                raise
+            folder.mkdir(exist_ok=True)  # one that was refused has just removed it
+            continue
         except NotADirectoryError:
             raise RunError(f"{folder} holds other files, or is one: name another folder with --run-dir") from None
         try:
