@@ -24,7 +24,7 @@ def train(arguments: Sequence[str]) -> int:
     with claim(command.run_dir, experiment.name, experiment.run.steps, resume=command.resume) as folder:
         source = build_source(experiment)
         plan = build_plan(experiment, source.spec)
-        return run(plan, source, folder, how=command.parallel, resume=command.resume)
+        return run(plan, source, folder, how=command.parallel, resume=command.resume, changed=command.changed)
 
 
 if __name__ == "__main__":

@@ -172,8 +172,8 @@ def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:
 
 def _check_run_options(run: RunOptions) -> None:
     for field in dataclasses.fields(run):
-        if (value := getattr(run, field.name)) < field.metadata["least"]:
-            least = field.metadata["least"]
+        least, value = field.metadata.get("least"), getattr(run, field.name)
+        if least is not None and value < least:
             raise UsageError(f"--{field.name.replace('_', '-')} must be at least {least}, got {value}")
     if run.seed + run.seeds > 2**31:
         raise UsageError(f"--seed must be below 2147483648, got {run.seed + run.seeds - 1}")
@@ -215,7 +215,8 @@ def _build_method(experiment: Experiment, spec: ArraySpec) -> Method:
         )
     build_networks, build = find_part("model", model.name), find_part("objective", objective.name)
     networks = build_networks(spec, **parts.arguments(build_networks, model.options))
-    transforms = {name: build_transform(o, experiment.run.steps) for name, o in experiment.optimizers.items()}
+    length = experiment.run.schedule_steps or experiment.run.steps
+    transforms = {name: build_transform(o, length) for name, o in experiment.optimizers.items()}
     there_is = (
         f"model {model.name} has networks {', '.join(networks)}, and there are optimizers for {', '.join(transforms)}"
     )

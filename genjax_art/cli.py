@@ -15,8 +15,8 @@ import tyro
 
 from genjax_art import interrupts, parts, verbs
 from genjax_art.build import DEFAULT_PRESET, find_part, load_preset, preset_names
-from genjax_art.config import Component, Experiment, RunOptions
-from genjax_art.errors import UsageError
+from genjax_art.config import Component, Experiment, RunOptions, with_run
+from genjax_art.errors import UsageError, unknown
 from genjax_art.options import Field, fields_of, make, typed, untyped
 
 T = TypeVar("T")
@@ -36,6 +36,9 @@ class TrainCommand:
     number."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --run-dir from its newest checkpoint."""
+    changed: tuple[str, ...] = ()
+    """With --resume: fields of the experiment that may differ from the run's: model, objective, optimizers, data,
+    ema_half_life, ema_burn_in."""
     trust: tuple[str, ...] = ()
     """Modules from outside this package that a resumed run names and that may be imported."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -82,7 +85,8 @@ class SampleCommand:
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command of `train.py [PRESET] [--options]`.
 
-    On --resume the saved experiment takes the preset's place, and only lengths may be changed.
+    On --resume the saved experiment takes the preset's place, and only lengths may be changed, and what --changed
+    names.
 
     Raises:
       UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: tyro's own messages.
@@ -102,8 +106,11 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     command = TrainCommand(untyped(found.experiment), **values)
     if command.resume and command.run_dir is None:
         raise UsageError("--resume needs --run-dir, the folder of the run to go on with")
+    if command.changed and not command.resume:
+        raise UsageError("--changed needs --resume: it says what may differ from the run's own experiment")
     if saved is not None:
-        _check_unchanged(untyped(typed(saved)), command.experiment)
+        _check_unchanged(untyped(typed(saved)), command.experiment, command.changed)
+        _warn_of_idle_steps(command.experiment)
     return command
 
 
@@ -230,17 +237,40 @@ def _other_data(data: Component, arguments: Sequence[str]) -> Component:
 def _saved(folder: Path, trust: Sequence[str]) -> Experiment:
     from genjax_art.run.load import read_experiment
 
-    return read_experiment(folder, trust)[0]
+    saved = read_experiment(folder, trust)[0]
+    # the schedules are those of the first length, whatever is asked for now
+    return saved if saved.run.schedule_steps else with_run(saved, schedule_steps=saved.run.steps)
 
 
-def _check_unchanged(saved: Experiment, asked: Experiment) -> None:
+def _warn_of_idle_steps(asked: Experiment) -> None:
+    """Says so where the run is longer than the schedule of a learning rate that ends with it."""
+    length = asked.run.schedule_steps or asked.run.steps
+    ending = sorted(name for name, o in asked.optimizers.items() if o.schedule.name not in ("constant", "burn_in"))
+    if ending and asked.run.steps > length:
+        print(
+            f"the learning rate of {' and '.join(ending)} follows a schedule over {length} steps, the run's first "
+            f"length, and stays at its end from then on; --schedule-steps {asked.run.steps} stretches it",
+            file=sys.stderr,
+        )
+
+
+CHANGEABLE = ("model", "objective", "optimizers", "data", "ema_half_life", "ema_burn_in")
+
+
+def _check_unchanged(saved: Experiment, asked: Experiment, may: Sequence[str]) -> None:
+    may = [name.replace("-", "_") for name in may]
+    if strange := sorted(set(may) - set(CHANGEABLE)):
+        raise unknown("field for --changed", strange[0], CHANGEABLE)
     lengths = {f.name: getattr(asked.run, f.name) for f in dataclasses.fields(RunOptions) if f.metadata["on_resume"]}
     same = dataclasses.replace(saved, run=dataclasses.replace(saved.run, **lengths))
     pairs = [(f.name, getattr(same, f.name), getattr(asked, f.name)) for f in dataclasses.fields(Experiment)]
     pairs += [(f.name, getattr(same.run, f.name), getattr(asked.run, f.name)) for f in dataclasses.fields(RunOptions)]
-    if changed := [name for name, before, after in pairs if name != "run" and before != after]:
+    changed = [name for name, before, after in pairs if name != "run" and before != after and name not in may]
+    if changed:
+        nameable = [name for name in changed if name in CHANGEABLE]
+        remedy = "train anew" if nameable != changed else f"say so with --changed {' '.join(changed)}, or train anew"
         raise UsageError(
-            f"--resume cannot change {', '.join(changed)}; only {', '.join(sorted(lengths))} may change: train anew"
+            f"--resume cannot change {', '.join(changed)}; only {', '.join(sorted(lengths))} may change: {remedy}"
         )
 
 

@@ -44,6 +44,11 @@ def _at_least(least: int, default: int, *, on_resume: bool = False) -> Any:
     return field(default=default, metadata={"least": least, "on_resume": on_resume})
 
 
+def _choice(default: str) -> Any:
+    """One of the words that the field's type lists; it may be changed when a run is resumed."""
+    return field(default=default, metadata={"on_resume": True})
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How long a run is, how it is seeded, and what it writes when. A new option is one field here."""
@@ -52,6 +57,9 @@ class RunOptions:
     """Global batch size in images, over all devices."""
     steps: int = _at_least(1, 1000, on_resume=True)
     """Length of the run in steps; a step updates every player."""
+    schedule_steps: int = _at_least(0, 0, on_resume=True)
+    """Length of the learning rates' schedules; 0: of the run. A run that is made longer keeps that of its first length,
+    unless this is given, too."""
     seed: int = _at_least(0, 0)
     """Of parameters, noise and data order."""
     seeds: int = _at_least(1, 1)

@@ -482,4 +482,4 @@ def test_another_model_is_no_damage(copied):
         Checkpoints(copied / layout.CHECKPOINTS) as checkpoints,
         pytest.raises(RunError, match=r"6 cannot be read for this model"),
     ):
-        checkpoints.read_newest(build_plan(wider, GREY).state_shapes(), pytest.fail)
+        checkpoints.read_newest(lambda step: build_plan(wider, GREY).state_shapes(), pytest.fail)

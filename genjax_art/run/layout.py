@@ -21,6 +21,7 @@ CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 CURVES = "curves.png"
 ROOM = 200  # bytes of the longest name below a run folder, at least
+HISTORY = "history"  # in the config: what was changed when the run was resumed (see `changes.py`)
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -44,7 +45,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
         shape, classes = tuple(map(int, spec["shape"])), tuple(map(str, spec["classes"]))
         # runs of version 1 do not say it: of what there was, only points went beyond their range
         bounded = bool(spec.get("bounded", spec["kind"] != "points"))
-        config = migrate(config)
+        config = {name: value for name, value in migrate(config).items() if name != HISTORY}
         array_spec = ArraySpec(shape, float(spec["low"]), float(spec["high"]), str(spec["kind"]), classes, bounded)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew") from error

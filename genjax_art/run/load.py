@@ -19,7 +19,7 @@ from genjax_art.latents import TYPICAL, Latents, Spread
 from genjax_art.media.medium import Medium, find_medium
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.parts import outside
-from genjax_art.run import layout
+from genjax_art.run import changes, layout
 from genjax_art.run.unchanged import check_unchanged
 from genjax_art.sampling import Which
 from genjax_art.spec import ArraySpec, Key, Keys
@@ -127,7 +127,9 @@ def load_run(
     folder = Path(folder)
     experiment, spec = read_experiment(folder, trust)
     plan = build_plan(experiment, spec)
-    run = Run(folder, experiment, plan, load_state(plan, folder, str(checkpoint), member), which)
+    state = load_state(plan, folder, str(checkpoint), member)
+    plan = changes.plan_at(folder, plan, int(state.step))
+    run = Run(folder, experiment, plan, state, which)
     sampling.weights_of(run.state, which)  # refused at once where there are no averages
     return run
 
@@ -167,15 +169,18 @@ def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int
         raise RunError(f"no checkpoint in {folder} yet: wait for its first save, or {layout.command_to_resume(folder)}")
     with Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
         saved = _read(checkpoints, plan, folder, checkpoint)
-    check_unchanged(saved.experiment, plan.config, f"the checkpoint of step {int(saved.state.step)} in {folder}")
+    written = changes.plan_at(folder, plan, int(saved.state.step))
+    check_unchanged(saved.experiment, written.config, f"the checkpoint of step {int(saved.state.step)} in {folder}")
     return seeds.member(saved.state, member)
 
 
 def _read(checkpoints: Checkpoints, plan: Plan, folder: Path, checkpoint: str) -> Saved:
-    like = plan.state_shapes()
+    def like(step: int) -> TrainState:
+        return changes.plan_at(folder, plan, step).state_shapes()
+
     if checkpoint == "latest":
         return checkpoints.read_newest(like, lambda line: print(f"warning: {line}", file=sys.stderr))
     step = int(checkpoint) if checkpoint.isdecimal() else checkpoints.best_step()
     if step is None:
         raise RunError(f"no checkpoint in {folder} has a score: use --checkpoint latest or a step")
-    return checkpoints.read(like, step)
+    return checkpoints.read(like(step), step)

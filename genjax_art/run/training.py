@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
-from genjax_art.run import layout
+from genjax_art.run import changes, layout
 from genjax_art.run.lock import Lock, lock_folder
 from genjax_art.run.unchanged import check_unchanged
 from genjax_art.train import curves
@@ -78,8 +78,18 @@ def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.
     return plan.seeds.stream(of_seed)
 
 
-def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, resume: bool = False) -> int:
+def run(
+    plan: Plan,
+    source: Source,
+    folder: Path,
+    *,
+    how: How | None = None,
+    resume: bool = False,
+    changed: Sequence[str] = (),
+) -> int:
     """Trains in `folder`; returns 0, or 128 + the number of the signal that ended it early (after a checkpoint).
+
+    `changed` names fields of the experiment that may differ from those of the run that is resumed.
 
     Raises:
       RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
@@ -92,10 +102,11 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
         caught = stack.enter_context(interrupts.collecting())
         lock = stack.enter_context(lock_folder(folder))
         checkpoints = stack.enter_context(_checkpoints(plan, folder))
-        state = _first_state(plan, folder, checkpoints, resume)
+        state = _first_state(plan, folder, checkpoints, resume, changed)
         checkpoints.prepare()
-        layout.write_config(folder, plan.config)  # only now: a checkpoint that cannot be read changes nothing
         start = int(state.step)
+        # only now: a checkpoint that cannot be read changes nothing
+        layout.write_config(folder, changes.with_history(folder, plan.config, start))
         with run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start) as log:
             stream = stream_of(plan, source, start)
             stack.callback(stream.close)
@@ -126,7 +137,9 @@ def _checkpoints(plan: Plan, folder: Path) -> Checkpoints:
     return Checkpoints(folder / layout.CHECKPOINTS, experiment=plan.config, **keep)
 
 
-def _first_state(plan: Plan, folder: Path, checkpoints: Checkpoints, resume: bool) -> TrainState:
+def _first_state(
+    plan: Plan, folder: Path, checkpoints: Checkpoints, resume: bool, changed: Sequence[str]
+) -> TrainState:
     """That of the newest checkpoint that can be read, or one from step 0, also where a run was ended before it saved.
 
     Raises:
@@ -134,18 +147,19 @@ def _first_state(plan: Plan, folder: Path, checkpoints: Checkpoints, resume: boo
     """
     if layout.is_run(folder):
         config, spec = layout.read_config(folder)
-        check_unchanged({**config, "spec": dataclasses.asdict(spec)}, plan.config, f"the run in {folder}")
+        check_unchanged({**config, "spec": dataclasses.asdict(spec)}, plan.config, f"the run in {folder}", changed)
     if not checkpoints.steps():
         if layout.is_run(folder):
             _warn(f"{folder} has no checkpoint yet: the run begins at step 0")
         return initial_state(plan)
     assert resume, "check_folder has refused to begin where there are checkpoints"
-    saved = checkpoints.read_newest(plan.state_shapes(), _warn)
+    saved = checkpoints.read_newest(lambda step: changes.plan_at(folder, plan, step).state_shapes(), _warn)
     step = int(saved.state.step)
-    check_unchanged(saved.experiment, plan.config, f"the checkpoint of step {step} in {folder}")
+    written, what = changes.plan_at(folder, plan, step), f"the checkpoint of step {step} in {folder}"
+    check_unchanged(saved.experiment, written.config, what)
     if step >= plan.run.steps:
         raise RunError(f"{folder} is at step {step} already; ask for more than that with --steps")
-    return saved.state
+    return changes.carried_over(saved.state, written, plan, what, lambda: initial_state(plan))
 
 
 @contextmanager

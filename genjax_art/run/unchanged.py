@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from genjax_art.config import RunOptions, migrate
@@ -30,9 +30,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def check_unchanged(before: Mapping[str, Any] | None, now: Mapping[str, Any], who: str) -> None:
-    """Raises RunError where `who`, a thing made by the experiment `before` (None: unknown), is not of `now`."""
-    changed = differences(before or {}, now)
+def check_unchanged(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any], who: str, may: Sequence[str] = ()
+) -> None:
+    """Raises RunError where `who`, a thing made by the experiment `before` (None: unknown), is not of `now`.
+
+    `may` names fields of the experiment that may differ.
+    """
+    allowed = {name.replace("-", "_") for name in may}
+    found = differences(before or {}, now)
+    changed = {name: pair for name, pair in found.items() if name.split(".")[0] not in allowed}
     if not changed:
         return
     name, (old, new) = next(iter(changed.items()))

@@ -152,8 +152,10 @@ class Checkpoints:
             there = ", ".join(map(str, steps))
             raise RunError(f"no checkpoint of step {step} under {self._folder}; there are: {there}") from None
 
-    def read_newest(self, state_like: TrainState, warn: Callable[[str], None]) -> Saved:
+    def read_newest(self, like: Callable[[int], TrainState], warn: Callable[[str], None]) -> Saved:
         """What the newest checkpoint holds that is intact; `warn` is told of newer ones that are not.
+
+        `like(step)` gives shapes and dtypes of the state of that step.
 
         Follows a run that saves and removes meanwhile.
 
@@ -167,7 +169,7 @@ class Checkpoints:
                 raise next(iter(self._refused.values()))
             step = steps[-1] if steps else None
             try:
-                saved = self.read(state_like, step)
+                saved = self.read(like(step or 0), step)
             except (RunError, OSError) as error:
                 folder = self._folder / str(step)
                 if step is None or not (isinstance(error, DamagedError) or not folder.exists()):

@@ -79,6 +79,6 @@ def _fetch(pending: Sequence[Mapping[str, jax.Array]], first: int) -> list[Mappi
             if not np.isfinite(value):
                 raise RunError(
                     f"{name} is {value} at step {step}; the last checkpoint before it is kept: "
-                    "try a lower learning rate or gradient clipping"
+                    "go on from it by --resume --changed optimizers with a lower learning rate or gradient clipping"
                 )
     return rows
