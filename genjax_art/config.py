@@ -74,6 +74,9 @@ class RunOptions:
     """Checkpoints kept by age."""
     keep_best: int = _at_least(0, 1, on_resume=True)
     """Checkpoints kept by score (sliced Wasserstein distance of samples to data, lower is better)."""
+    on_nan: Literal["stop", "skip", "rollback"] = _choice("stop")
+    """Where a number is not finite: stop; skip, the step's whole update is dropped and counted; rollback, the newest
+    checkpoint goes on with new noise, at most three times."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Experiment:
     """Over how many images the half-lives rise from 0; with 0 they are at most a twentieth of the images seen."""
 
 
-def with_run(whole: T, **options: int) -> T:
+def with_run(whole: T, **options: int | str) -> T:
     """An experiment (or whatever else has run options under `run`) with some of them replaced."""
     run = dataclasses.replace(getattr(whole, "run"), **options)  # noqa: B009 (T is not bound to a protocol)
     return dataclasses.replace(whole, run=run)
@@ -171,8 +174,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in args:
             return None
         return _read(next(a for a in args if a is not type(None)), value, where)
-    if origin is Literal and value in args:
-        return value
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ValueError(f"{where}: {json.dumps(value)} is not one of {', '.join(map(str, args))}")
     if origin is dict and isinstance(value, dict):
         return {key: _read(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if origin is tuple and isinstance(value, list | tuple) and len(value) == len(args):

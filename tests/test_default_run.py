@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from genjax_art.run import layout
-from genjax_art.train.logs import read_metrics
+from genjax_art.train.rows import read_metrics
 
 
 @pytest.mark.usefixtures("own_data")

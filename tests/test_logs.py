@@ -14,7 +14,8 @@ from PIL import Image
 
 from genjax_art.train import logs
 from genjax_art.train.curves import draw_curves, group_panels, running_mean
-from genjax_art.train.logs import read_metrics, run_log
+from genjax_art.train.logs import run_log
+from genjax_art.train.rows import read_metrics
 
 
 class Clock:

@@ -15,7 +15,7 @@ from PIL import Image
 from genjax_art import load_run
 from genjax_art.errors import RunError
 from genjax_art.latents import TYPICAL
-from genjax_art.train.logs import read_metrics
+from genjax_art.train.rows import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = Path(__file__).parent / "plugins"

@@ -11,7 +11,7 @@ from genjax_art.build import build_plan, load_preset, preset_names
 from genjax_art.config import with_run
 from genjax_art.run import layout
 from genjax_art.run.training import compile_plan, run
-from genjax_art.train.logs import read_metrics
+from genjax_art.train.rows import read_metrics
 from genjax_art.train.state import state_shapes
 from genjax_art.train.step import batches_per_step, make_step
 from genjax_art.verbs import grid

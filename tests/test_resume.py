@@ -22,7 +22,7 @@ from genjax_art.run import layout
 from genjax_art.run.training import run
 from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
-from genjax_art.train.logs import read_metrics
+from genjax_art.train.rows import read_metrics
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))

@@ -28,8 +28,8 @@ from genjax_art.run.lock import LOCK, InUseError, lock_folder, start_time
 from genjax_art.run.training import run
 from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
-from genjax_art.train.logs import read_metrics
 from genjax_art.train.manifest import MANIFEST, check_manifest
+from genjax_art.train.rows import read_metrics
 
 pytestmark = [
     pytest.mark.usefixtures("quick_runs"),

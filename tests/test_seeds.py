@@ -13,7 +13,7 @@ from genjax_art.run.load import load_state
 from genjax_art.run.training import initial_state, run
 from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
-from genjax_art.train.logs import read_metrics
+from genjax_art.train.rows import read_metrics
 
 POINTS = ArraySpec((2,), -1.0, 1.0, "points", bounded=False)
 K, STEPS, FIRST = 2, 4, 5

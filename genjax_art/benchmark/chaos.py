@@ -32,8 +32,8 @@ import tyro
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.run import layout
 from genjax_art.run.load import load_run
-from genjax_art.train.logs import METRICS_FILE, read_metrics
 from genjax_art.train.process import prepare_process
+from genjax_art.train.rows import METRICS_FILE, read_metrics
 from genjax_art.train.state import TrainState
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"

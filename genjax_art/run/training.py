@@ -27,8 +27,10 @@ from genjax_art.run.unchanged import check_unchanged
 from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import Compiled, How, compile_step
-from genjax_art.train.logs import METRICS_FILE, RunLog, read_metrics, run_log
+from genjax_art.train.finite import ROLLBACKS, NotFinite, check_state, rollbacks_of, skipping, with_rollbacks
+from genjax_art.train.logs import RunLog, run_log
 from genjax_art.train.loop import Hook, train
+from genjax_art.train.rows import METRICS_FILE, read_metrics, read_pending, write_pending
 from genjax_art.train.state import TrainState, create_state
 from genjax_art.train.step import make_step
 from genjax_art.train.watch import collapse_watch
@@ -59,6 +61,8 @@ def compile_plan(plan: Plan, how: How | None) -> Compiled:
       RunError: several seeds on several devices.
     """
     step = make_step(plan.method.players, ema=plan.ema)
+    if plan.run.on_nan == "skip":
+        step = skipping(step)
     return compile_step(plan.seeds.lift(step), plan.seeds.how(how))
 
 
@@ -107,29 +111,76 @@ def run(
         start = int(state.step)
         # only now: a checkpoint that cannot be read changes nothing
         layout.write_config(folder, changes.with_history(folder, plan.config, start))
-        with run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start) as log:
-            stream = stream_of(plan, source, start)
-            stack.callback(stream.close)
-            began = time.monotonic()
-            state = train(
-                compiled,
-                compiled.put_state(state),
-                stream,
-                steps=plan.run.steps,
-                log=_logger(log, lock),
-                log_every=plan.run.log_every,
-                hooks=[
-                    Hook(plan.run.sample_every, _sampler(plan, folder, log)),
-                    Hook(plan.run.save_every, _saver(plan, source, checkpoints, lock)),
-                ],
-                stop=_stopper(log, caught),
-            )
-            seconds = time.monotonic() - began
+        began = time.monotonic()
+        while True:
+            try:
+                state = _train_from(state, plan, source, folder, compiled, checkpoints, lock, caught)
+                break
+            except NotFinite as error:
+                state = _rolled_back(error, state, plan, folder, checkpoints)
+        seconds = time.monotonic() - began
         checkpoints.wait()
         lock.check()
         curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
     print(_last_line(folder, start, int(state.step), plan.run.steps, seconds))
     return 128 + caught[0] if caught else 0
+
+
+def _train_from(
+    state: TrainState,
+    plan: Plan,
+    source: Source,
+    folder: Path,
+    compiled: Compiled,
+    checkpoints: Checkpoints,
+    lock: Lock,
+    caught: list[int],
+) -> TrainState:
+    """Trains on from `state`, with logs, pictures and checkpoints; returns the state at the end or at a signal.
+
+    Raises:
+      NotFinite: a number is not finite. RunError: the data ends.
+    """
+    start = int(state.step)
+    with ExitStack() as stack:
+        log = stack.enter_context(
+            run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start)
+        )
+        since_log = read_pending(folder, start, list(log.rows)) if start else []
+        stream = stream_of(plan, source, start)
+        stack.callback(stream.close)
+        return train(
+            compiled,
+            compiled.put_state(state),
+            stream,
+            steps=plan.run.steps,
+            log=_logger(log, lock),
+            log_every=plan.run.log_every,
+            hooks=[
+                Hook(plan.run.sample_every, _sampler(plan, folder, log)),
+                Hook(plan.run.save_every, _saver(plan, source, checkpoints, folder, log, since_log, lock)),
+            ],
+            stop=_stopper(log, caught),
+            since_log=since_log,
+        )
+
+
+def _rolled_back(error: NotFinite, state: TrainState, plan: Plan, folder: Path, checkpoints: Checkpoints) -> TrainState:
+    """The newest good state after `error` came up in a run that began at `state`, with new noise.
+
+    Raises:
+      NotFinite: `error`, where no rollback is asked for, or after the last one.
+    """
+    if plan.run.on_nan != "rollback":
+        raise error
+    rollbacks = 1 + rollbacks_of(plan.run.seed, int(np.ravel(state.seed)[0]))
+    if rollbacks > ROLLBACKS:
+        raise NotFinite(f"{error} (after {ROLLBACKS} rollbacks)") from error
+    checkpoints.wait()
+    good = _newest(plan, folder, checkpoints) if checkpoints.steps() else initial_state(plan)
+    what = str(error).partition(";")[0]
+    print(f"{what}: back to step {int(good.step)} with new noise ({rollbacks} of {ROLLBACKS})", file=sys.stderr)
+    return with_rollbacks(jax.device_get(good), plan.run.seed, rollbacks)
 
 
 def _checkpoints(plan: Plan, folder: Path) -> Checkpoints:
@@ -153,12 +204,22 @@ def _first_state(
             _warn(f"{folder} has no checkpoint yet: the run begins at step 0")
         return initial_state(plan)
     assert resume, "check_folder has refused to begin where there are checkpoints"
+    state = _newest(plan, folder, checkpoints)
+    if int(state.step) >= plan.run.steps:
+        raise RunError(f"{folder} is at step {int(state.step)} already; ask for more than that with --steps")
+    return state
+
+
+def _newest(plan: Plan, folder: Path, checkpoints: Checkpoints) -> TrainState:
+    """The newest checkpoint that can be read, as a state of `plan`, whatever experiment it was written under.
+
+    Raises:
+      RunError: there is none, or it is of another experiment than the run's history tells.
+    """
     saved = checkpoints.read_newest(lambda step: changes.plan_at(folder, plan, step).state_shapes(), _warn)
     step = int(saved.state.step)
     written, what = changes.plan_at(folder, plan, step), f"the checkpoint of step {step} in {folder}"
     check_unchanged(saved.experiment, written.config, what)
-    if step >= plan.run.steps:
-        raise RunError(f"{folder} is at step {step} already; ask for more than that with --steps")
     return changes.carried_over(saved.state, written, plan, what, lambda: initial_state(plan))
 
 
@@ -197,12 +258,23 @@ def _sampler(plan: Plan, folder: Path, log: RunLog) -> Callable[[int, TrainState
     return lambda step, state: log.image(step, "samples", draw(step, state))
 
 
-def _saver(plan: Plan, source: Source, checkpoints: Checkpoints, lock: Lock) -> Callable[[int, TrainState], None]:
-    """Saves a checkpoint with the score of its samples."""
+def _saver(
+    plan: Plan,
+    source: Source,
+    checkpoints: Checkpoints,
+    folder: Path,
+    log: RunLog,
+    since_log: list[dict[str, float]],
+    lock: Lock,
+) -> Callable[[int, TrainState], None]:
+    """Saves a checkpoint with the score of its samples, if all of it is finite, and the metrics since the log."""
     score = _scorer(plan, source)
 
     def save(step: int, state: TrainState) -> None:
         lock.check()
+        check_state(jax.device_get(state))
+        if jax.process_index() == 0:
+            write_pending(folder, step, log.digest(), since_log, checkpoints.steps())
         checkpoints.save(step, state, score(state))
 
     return save

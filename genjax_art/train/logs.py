@@ -1,9 +1,8 @@
-"""The logs of a run: metrics.jsonl, TensorBoard events and a progress display.
+"""The logs of a run: metrics.jsonl (see `rows.py`), TensorBoard events and a progress display.
 
 The loop hands in plain numbers and small pictures; nothing here touches a device or makes decisions.
 """
 
-import json
 import math
 import os
 import sys
@@ -18,64 +17,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from genjax_art.files import refuse_link, replacing
+from genjax_art.files import refuse_link
 from genjax_art.train.events import Events
+from genjax_art.train.rows import METRICS_FILE, Digest, Row, encode_row, keep_rows
 
-METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
 LINE_SECONDS = 10.0  # without a terminal: at least this long between two lines
 SPEED_SECONDS = 10.0  # the speed on display is an average over about this long
-
-Row = dict[str, Any]  # "step", "images": int; "seconds", "images_per_second" and the metrics: float
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def encode_row(row: Mapping[str, float | int]) -> str:
-    """One line of strict JSON, which has no NaN and no infinity: they are written as strings."""
-    names = {key: "NaN" if value != value else "Infinity" if value > 0 else "-Infinity" for key, value in row.items()}
-    return json.dumps({key: value if math.isfinite(value) else names[key] for key, value in row.items()})
-
-
-def decode_row(line: str | bytes) -> Row:
-    """The inverse of `encode_row`.  Raises ValueError where the line is no JSON object of numbers with a step."""
-    try:
-        row = json.loads(line)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not isinstance(row, dict) or type(row.get("step")) is not int:
-        raise ValueError("no object with a step")
-    found = {key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
-    if not all(value is None or type(value) in (int, float) for value in found.values()):
-        raise ValueError("not only numbers")
-    return found
-
-
-def read_metrics(path: Path) -> list[Row]:
-    """The rows of a metrics.jsonl, one for each logged step; a half-written last line is left out.
-
-    Raises ValueError where a line before the last is broken, FileNotFoundError where there is no file.
-    """
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    rows: list[Row] = []
-    for number, line in enumerate(lines if lines != [b""] else [], start=1):
-        try:
-            rows.append(decode_row(line.decode()))
-        except ValueError:  # of JSON or of UTF-8
-            if number < len(lines):
-                raise ValueError(f"{path}, line {number}: no metrics in JSON; delete the line to go on") from None
-    return rows
-
-
-def keep_rows(path: Path, start_step: int) -> list[Row]:
-    """Cut the file back to the rows up to `start_step`, after which a run resumes; return those rows.
-
-    The steps after the checkpoint are done again, and none may stand in the file twice.  A run from the start
-    (`start_step` 0) keeps nothing.
-    """
-    rows = [row for row in read_metrics(path) if 0 < row["step"] <= start_step] if path.is_file() and start_step else []
-    with replacing(path) as part:
-        part.write_text("".join(encode_row(row) + "\n" for row in rows), encoding="utf-8")
-    return rows
 
 
 def progress_text(step: int, total_steps: int, images_per_second: float, seconds_left: float, losses: str) -> str:
@@ -167,9 +115,12 @@ class RunLog:
         self._file, self._events, self._display = file, events, display
         self._total_steps, self._batch = total_steps, batch
         self._losses = ""
+        self.rows = tuple(rows)
+        """Those before the step from which it goes on."""
+        self._digest = Digest(rows)
         self._logged = rows[-1]["step"] if rows else 0
         # seconds go on from where the interrupted run was, to measure the training, not the calendar
-        self._start = monotonic() - (rows[-1].get("seconds") or 0.0 if rows else 0.0)
+        self._start = monotonic() - (rows[-1].get("seconds", 0.0) if rows else 0.0)
         self._row_mark = (start_step, monotonic())
         self._compiled = False
         self._marks: deque[tuple[int, float]] = deque()
@@ -211,10 +162,15 @@ class RunLog:
         self._logged, self._row_mark = step, (step, now)
         row |= {key: float(value) for key, value in metrics.items()}
         self._file.write(encode_row(row) + "\n")
+        self._digest.add(row)
         self._file.flush()  # a killed process loses no row
         for key, value in row.items():
             if key != "step" and math.isfinite(value):  # TensorBoard has no place for others on its axis
                 self._events.scalar(step, key, float(value))
+
+    def digest(self) -> str:
+        """Of all rows so far."""
+        return self._digest.hex()
 
     def image(self, step: int, name: str, image: UInt8[np.ndarray, "h w c"]) -> None:
         """Show a picture (1, 3 or 4 channels) in TensorBoard."""

@@ -8,7 +8,11 @@ import numpy as np
 
 from genjax_art.errors import RunError
 from genjax_art.train.compile import Compiled
+from genjax_art.train.finite import FINITE, SKIPPED, NotFinite, not_finite
 from genjax_art.train.state import TrainState
+
+Row = dict[str, float]
+MOST_SKIPPED = 20  # of so many steps between two logs one must not have been skipped: else nothing is learned
 
 
 class Hook(NamedTuple):
@@ -33,18 +37,23 @@ def train(
     log_every: int = 50,
     hooks: Sequence[Hook] = (),
     stop: Callable[[int], bool] = lambda step: False,
+    since_log: list[Row] | None = None,
 ) -> TrainState:
     """Steps `state` until `state.step == steps`, or until `stop(step)`, which is asked after each step.
 
-    `log(step, metrics)` gets the mean of each metric since its last call. The host never waits for the step that
-    it has just sent, only for the one before: the device always has work, and memory for batches is bounded.
+    `log(step, metrics)` gets the mean of each metric since its last call, and the sum of the steps that were skipped.
+    An interruption between two logs logs nothing: `since_log` holds the metrics of each step since the last log, at
+    first those that an interrupted run left, and is kept up to date before each hook, so that they can be kept.
+
+    The host never waits for the step that it has just sent, only for the one before: the device always has work, and
+    memory for batches is bounded.
 
     Raises:
-      RunError: a metric is not finite, or the data ends. No hook ever sees a state after such a step.
+      NotFinite: a metric is not finite. RunError: the data ends. No hook ever sees a state after such a step.
     """
     step, source = int(state.step), iter(batches)
     pending: list[Mapping[str, jax.Array]] = []  # not yet read
-    rows: list[Mapping[str, float]] = []  # finite, since the last log
+    rows = [] if since_log is None else since_log
     while step < steps:
         batch = next(source, None)
         if batch is None:
@@ -56,13 +65,13 @@ def train(
         pending.append(metrics)
         last = stop(step) or step == steps
         due = [hook for hook in hooks if is_time(step, hook.every, last)]
-        logging = is_time(step, log_every, last)
+        logging = is_time(step, log_every, step == steps)
         if due or logging:
             rows += _fetch(pending, first=step - len(pending) + 1)
             pending = []
         if logging:
-            log(step, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
-            rows = []
+            log(step, _summary(rows))
+            rows.clear()
         for hook in due:
             hook.act(step, state)
         if last:
@@ -70,15 +79,35 @@ def train(
     return state
 
 
-def _fetch(pending: Sequence[Mapping[str, jax.Array]], first: int) -> list[Mapping[str, float]]:
-    rows: list[Mapping[str, float]] = [
-        {name: float(value) for name, value in row.items()} for row in jax.device_get(list(pending))
-    ]
+def _fetch(pending: Sequence[Mapping[str, jax.Array]], first: int) -> list[Row]:
+    rows: list[Row] = [{name: float(value) for name, value in row.items()} for row in jax.device_get(list(pending))]
     for step, row in enumerate(rows, first):
+        finite = row.pop(FINITE, 1.0)
+        if row.get(SKIPPED):
+            continue
         for name, value in row.items():
             if not np.isfinite(value):
-                raise RunError(
-                    f"{name} is {value} at step {step}; the last checkpoint before it is kept: "
-                    "go on from it by --resume --changed optimizers with a lower learning rate or gradient clipping"
-                )
+                raise NotFinite(not_finite(f"{name} is {value}", step))
+        if finite < 1:
+            raise NotFinite(not_finite("what is carried on from step to step (batch statistics) is not finite", step))
     return rows
+
+
+def _summary(rows: Sequence[Row]) -> Row:
+    """The mean of each metric over the steps that have it, and the sum of the steps that were skipped.
+
+    Raises:
+      RunError: there are many steps, and all were skipped.
+    """
+    if len(rows) >= MOST_SKIPPED and all(row.get(SKIPPED) and not any(map(np.isfinite, _others(row))) for row in rows):
+        raise RunError(f"all of the last {len(rows)} steps were skipped, for numbers that are not finite: train anew")
+    summary = {}
+    for name in rows[-1]:
+        values = [row[name] for row in rows if name in row]
+        good = [value for value in values if np.isfinite(value)]
+        summary[name] = float(np.sum(values) if name == SKIPPED else np.mean(good) if good else np.nan)
+    return summary
+
+
+def _others(row: Row) -> list[float]:
+    return [value for name, value in row.items() if name != SKIPPED]

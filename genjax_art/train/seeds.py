@@ -16,6 +16,7 @@ from jaxtyping import Array
 from genjax_art.errors import RunError
 from genjax_art.spec import Batch
 from genjax_art.train.compile import How, default_how
+from genjax_art.train.finite import FINITE, SKIPPED
 from genjax_art.train.state import TrainState
 from genjax_art.train.step import Metrics, Step
 
@@ -52,16 +53,23 @@ class Seeds:
     def lift(self, step: Step) -> Step:
         """`step` for all members at once.
 
-        Metrics are means over the members; `<name>_sd` is their standard deviation (with divisor k - 1).
+        Metrics are means over the members; `<name>_sd` is their standard deviation (with divisor k - 1). Of members
+        that drop a step (see `finite.py`) only their number counts.
         """
         if self.count == 1:
             return step
         mapped = jax.vmap(step, in_axes=(AXES, 0), out_axes=(AXES, 0))
 
         def many(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-            state, metrics = mapped(state, batch)
-            means = {name: jnp.mean(value) for name, value in metrics.items()}
-            return state, means | {f"{name}_sd": jnp.std(value, ddof=1) for name, value in metrics.items()}
+            state, found = mapped(state, batch)
+            metrics = dict(found)
+            whole = {FINITE: jnp.min(metrics.pop(FINITE))}
+            mean: Any = jnp.mean
+            sd: Any = jnp.std
+            if SKIPPED in metrics:
+                whole[SKIPPED], mean, sd = jnp.sum(metrics.pop(SKIPPED)), jnp.nanmean, jnp.nanstd
+            means = {name: mean(value) for name, value in metrics.items()}
+            return state, means | {f"{name}_sd": sd(value, ddof=1) for name, value in metrics.items()} | whole
 
         return many
 

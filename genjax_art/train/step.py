@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from genjax_art.keys import fold
 from genjax_art.shards import device_mean
 from genjax_art.spec import Batch, Key, Params
+from genjax_art.train.finite import FINITE, all_finite
 from genjax_art.train.player import Metrics, Player
 from genjax_art.train.state import TrainState
 
@@ -35,7 +36,8 @@ def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | N
       ema: per player the decay of the moving average of its parameters, a number or a function of the step.
 
     Metrics are means over the global batch: `<player>/loss`, `<player>/grad_norm`, `<player>/update_norm` and what
-    the losses report, as `<player>/<name>`; of the last repeat where there are several.
+    the losses report, as `<player>/<name>`; of the last repeat where there are several. `finite` is 1 where every
+    loss, the norms of every gradient and update, and all extras are finite, else 0.
 
     Raises:
       ValueError: no players, or two of one name; when called, rows that the repeats cannot share equally.
@@ -55,16 +57,19 @@ def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | N
             )
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         metrics: dict[str, Array] = {}
+        seen: list[Array] = []
         for player in players:
             for repeat in range(player.repeats):
                 stream = jax.random.fold_in(fold(key, player.stream or player.name), repeat)
                 part = batch if rows == 1 else {name: x[repeat::rows] for name, x in batch.items()}
                 state, own_metrics = _update(player, state, part, stream)
+                seen += own_metrics.values()
             metrics |= {f"{player.name}/{name}": value for name, value in own_metrics.items()}
         averages = {
             name: _average(state.ema[name], state.params[name], decay, state.step) for name, decay in ema.items()
         }
-        return state.replace(step=state.step + 1, ema=averages), metrics
+        finite = all_finite((seen, state.extras)).astype(jnp.float32)
+        return state.replace(step=state.step + 1, ema=averages), {**metrics, FINITE: finite}
 
     return step
 
