@@ -33,11 +33,8 @@ CLASSES = {
         "video_feature.Video",
     )
 }
-NAMING = ("pythonClassName", "python_class_name", "type")  # what TFDS takes for classes; the last in old sets
-    "pythonClassName",
-    "python_class_name",
-    "type",
-)  # keys whose words TFDS takes for classes; the last in old sets
+# keys whose words TFDS takes for classes; the last in old sets
+NAMING = ("pythonClassName", "python_class_name", "type")
 
 
 def check_features(prepared: Path) -> None:
