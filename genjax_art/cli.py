@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import io
 import os
 import sys
 import traceback
@@ -17,7 +18,7 @@ from genjax_art import interrupts, parts, verbs
 from genjax_art.build import DEFAULT_PRESET, find_part, load_preset, preset_names
 from genjax_art.config import Component, Experiment, RunOptions, with_run
 from genjax_art.errors import UsageError, unknown
-from genjax_art.options import Field, fields_of, make, typed, untyped
+from genjax_art.options import Field, fields_of, make, parse, typed, untyped
 
 T = TypeVar("T")
 DEFAULT_VERB = "grid"
@@ -89,7 +90,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     names.
 
     Raises:
-      UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: tyro's own messages.
+      UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: after --help.
     """
     arguments = expand_homes(arguments)
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
@@ -101,7 +102,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     options = typed(_renamed(base, arguments))
     experiment: Field = ("experiment", Annotated[type(options), tyro.conf.arg(name="")], options)
     others = [_field(TrainCommand, field) for field in dataclasses.fields(TrainCommand)[1:]]
-    found: Any = _parse(make("train", [experiment, *others]), arguments, "train.py [PRESET]", _train_help())
+    found: Any = parse(make("train", [experiment, *others]), arguments, "train.py [PRESET]", _train_help())
     values = {field.name: getattr(found, field.name) for field in dataclasses.fields(TrainCommand)[1:]}
     command = TrainCommand(untyped(found.experiment), **values)
     if command.resume and command.run_dir is None:
@@ -123,13 +124,13 @@ def parse_sample(arguments: Sequence[str]) -> SampleCommand:
     arguments = expand_homes(arguments)
     if not arguments or arguments[0].startswith("-"):
         if {"-h", "--help"} & set(arguments):
-            _parse(make("sample", _sample_fields(_verb(DEFAULT_VERB), "image")), ["--help"], SAMPLE_USAGE, _verb_help())
+            parse(make("sample", _sample_fields(_verb(DEFAULT_VERB), "image")), ["--help"], SAMPLE_USAGE, _verb_help())
         raise UsageError(f"name the folder of a run first: {SAMPLE_USAGE}")
     folder = Path(arguments.pop(0))
     verb = arguments.pop(0) if arguments and not arguments[0].startswith("-") else DEFAULT_VERB
     draw, kind = _verb(verb), _kind(folder, _values(arguments, "--trust"))
     usage = f"sample.py {folder} {verb}"
-    found: Any = _parse(make("sample", _sample_fields(draw, kind)), arguments, usage, inspect.getdoc(draw))
+    found: Any = parse(make("sample", _sample_fields(draw, kind)), arguments, usage, inspect.getdoc(draw))
     if found.raw and found.ema:
         raise UsageError("--raw and --ema exclude each other")
     values = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
@@ -176,10 +177,6 @@ def _verb_help() -> str:
         f"`sample.py RUN VERB --help` shows the options of a verb; below are those of {DEFAULT_VERB} for pictures. "
         "VERB is one of\n\n" + "\n\n".join(lines)
     )
-
-
-def _parse(kind: type[T], arguments: Sequence[str], prog: str, description: str | None) -> T:
-    return tyro.cli(kind, args=list(arguments), prog=prog, description=description)
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
@@ -277,6 +274,9 @@ def _check_unchanged(saved: Experiment, asked: Experiment, may: Sequence[str]) -
 def main(command: Callable[[Sequence[str]], int | None]) -> None:
     """Runs `command` on the process's arguments and exits: a user's error is one line, a defect a traceback."""
     arguments = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding cannot say, a path mostly, ends no run
+            stream.reconfigure(errors="backslashreplace")
     with _one_line("--debug" in arguments), interrupts.raising():
         status = command(expand_homes(arguments))
         sys.stdout.flush()
@@ -318,6 +318,8 @@ def _one_line(debug: bool) -> Iterator[None]:
 
 
 def _raised_by_us(error: BaseException) -> bool:
-    """Whether the innermost frame is code of this package: then the message is for the user, else it is a defect."""
+    """Whether it is an error of ours, or the innermost frame is our code: a word to the user. Others are defects."""
+    if type(error).__module__.startswith("genjax_art."):
+        return True
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("genjax_art")

@@ -14,7 +14,8 @@ import tyro
 
 from genjax_art import cli, metrics, parts
 from genjax_art.build import build_source
-from genjax_art.errors import UsageError
+from genjax_art.errors import RunError, UsageError
+from genjax_art.options import parse
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class EvaluateCommand:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    command = tyro.cli(EvaluateCommand, args=list(arguments), prog="python -m genjax_art.evaluate")
+    command = parse(EvaluateCommand, arguments, "python -m genjax_art.evaluate")
     if command.n < 2:
         raise UsageError(f"--n must be at least 2, got {command.n}")
     measures = {name: _measure(name) for name in command.metrics}
@@ -60,11 +61,15 @@ def evaluate(arguments: Sequence[str]) -> int:
     prepare_process()
     run = load_run(command.run, command.checkpoint, which=command.which, trust=command.trust)
     measures = measures or {name: _measure(name) for name in run.medium.metrics}
+    held, known = build_source(run.experiment, command.split), build_source(run.experiment)
+    for name, data in ((command.split, held), ("training", known)):
+        if len(data) < 2:
+            raise RunError(f"the {name} data has {len(data)} example: measures need at least 2; see --split")
     subject = Subject(
         spec=run.spec,
         made=run.sample(command.n, command.seed),
-        held=build_source(run.experiment, command.split),
-        known=build_source(run.experiment),
+        held=held,
+        known=known,
         in_range=lambda x: to_range(x, run.spec),
         run=run,
     )

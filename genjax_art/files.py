@@ -1,15 +1,16 @@
-"""Files that are replaced in one step, links that are not followed, names as text and as words of a shell."""
+"""Files that are replaced in one step, links that are not followed, folders of the user, names as text."""
 
 import os
 import re
 import secrets
 import shlex
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from genjax_art.errors import RunError
+from genjax_art.errors import RunError, UsageError
 
 LEFTOVER = re.compile(r"\..*\.part")  # what `replacing` and others leave when they are killed
 _PLAIN = re.compile(r"/[\w./+-]{0,1000}", re.ASCII)
@@ -95,3 +96,38 @@ def printable(name: object) -> str:
         return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:  # a surrogate that stands for no byte
         return text.encode(errors="backslashreplace").decode()
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """An absolute path, with a `~` at its beginning spelt out.
+
+    Raises:
+      UsageError: it begins with the home folder of somebody who has none here.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(f"no home folder is known here for {os.fspath(path)}: name the whole path") from None
+
+
+def home() -> Path:
+    """The user's home folder; where there is none (containers, batch systems) a folder of the user's own below /tmp."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        pass
+    folder = Path(tempfile.gettempdir()) / f"genjax_art-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+            return folder
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="genjax_art-"))  # else somebody else's files would be read
+
+
+def cache_home() -> Path:
+    """$XDG_CACHE_HOME, else ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return expanded(base) if base else home() / ".cache"

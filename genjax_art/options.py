@@ -4,19 +4,26 @@ An experiment becomes a dataclass whose fields are the options of its own compon
 returns becomes an experiment again.
 """
 
+import contextlib
 import dataclasses
+import io
+import math
+import os
+import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from genjax_art import parts
 from genjax_art.build import find_part
 from genjax_art.config import Component, Experiment, Optimizer, RunOptions
+from genjax_art.errors import UsageError
 
+T = TypeVar("T")
 NAME_HELP = "Which one: the name of a file in our rooms, or my_module:build for a part of yours."
 Field = tuple[str, Any, Any]  # name, type, default
 
@@ -24,6 +31,70 @@ Field = tuple[str, Any, Any]  # name, type, default
 def words(text: str, aliases: list[str] | None = None) -> Any:
     """The help of an option, and its further names."""
     return tyro.conf.arg(help=text[:1].upper() + text[1:] or None, aliases=aliases)
+
+
+def parse(kind: type[T], arguments: Sequence[str], prog: str, description: str | None = None) -> T:
+    """The options on a command line as an instance of the dataclass `kind`; what is wrong with them in one line.
+
+    Raises:
+      UsageError: an unknown option, a value of another type, a number that is none. SystemExit: after --help.
+    """
+    said = io.StringIO()
+    with _wide(not {"-h", "--help"} & set(arguments)):
+        try:
+            with contextlib.redirect_stderr(said):
+                found: T = tyro.cli(kind, args=list(arguments), prog=prog, description=description)
+        except SystemExit as end:
+            if not end.code:
+                raise
+            raise UsageError(f"{_condensed(said.getvalue())}; for all options see {prog} --help") from None
+    _check_numbers(found, "-")
+    return found
+
+
+@contextlib.contextmanager
+def _wide(wanted: bool) -> Iterator[None]:
+    """Lets tyro write its messages without breaking lines, where `wanted`."""
+    before = os.environ.get("COLUMNS")
+    if wanted:
+        os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        if wanted and before is None:
+            del os.environ["COLUMNS"]
+        elif before is not None:
+            os.environ["COLUMNS"] = before
+
+
+def _condensed(box: str) -> str:
+    """What one of tyro's boxes says is wrong, and the options that it takes for meant, in one line."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip("│| \n") for line in text.splitlines()]
+    lines = [line for line in lines if line.strip("╭╮╰╯─-+ ")]
+    lines = lines[1:] or lines  # the first is the title
+    first = lines[0].rstrip(".") if lines else "wrong options"
+    if first.endswith(":"):  # a list follows
+        first += " " + ", ".join(line for line in lines[1:] if not line.startswith("For full helptext"))
+    meant = [line.split()[0].rstrip(",") for line in lines[1:] if line.startswith("--")]
+    similar = f"; similar: {', '.join(dict.fromkeys(meant))}" if meant and "nrecognized" in first else ""
+    return " ".join((first[0].lower() + first[1:] + similar).split())
+
+
+def _check_numbers(value: Any, name: str) -> None:
+    """Refuses floats that are not finite; tyro reads "nan" as a number."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _check_numbers(getattr(value, field.name), f"{name}{'-' if name == '-' else '.'}{field.name}")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_numbers(item, f"{name}.{key}")
+    elif isinstance(value, tuple):
+        for item in value:
+            _check_numbers(item, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        word = name.replace("_", "-").replace("--experiment.", "--").replace("--run.", "--")
+        raise UsageError(f"{word} must be a finite number, got {value}")
 
 
 def make(name: str, fields: list[Field]) -> type:

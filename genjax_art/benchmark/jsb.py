@@ -22,11 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from jaxtyping import Array, Bool, Float, Int
 
 from genjax_art.data.sets.jsb import KEYS, quarter_rolls
 from genjax_art.models.recurrent import GRU
+from genjax_art.options import parse
 from genjax_art.spec import Batch, Params
 from genjax_art.train.compile import compile_step
 from genjax_art.train.player import Player
@@ -160,7 +160,7 @@ def fit(command: Command, pieces: Mapping[str, Sequence[np.ndarray]]) -> dict[st
 
 
 def main(arguments: Sequence[str]) -> None:
-    command = tyro.cli(Command, args=list(arguments), prog="python -m genjax_art.benchmark jsb")
+    command = parse(Command, arguments, "python -m genjax_art.benchmark jsb")
     prepare_process()
     numbers = fit(command, quarter_rolls(command.folder))
     rows = {**PUBLISHED, f"here: GRU, keys from high to low, {numbers['parameters']:,} parameters": 0.0}

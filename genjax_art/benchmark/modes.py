@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-import tyro
 
 from genjax_art.benchmark import mixture_1200, mixture_modes, stacked_mnist
 from genjax_art.errors import UsageError, unknown
+from genjax_art.options import parse
 from genjax_art.train.process import prepare_process
 
 KINDS = {name: kind for kind in (mixture_modes, mixture_1200, stacked_mnist) for name in kind.ROWS}
@@ -41,7 +41,7 @@ class Command:
 
 def main(arguments: Sequence[str]) -> None:
     """Prints each row as it is measured."""
-    command = tyro.cli(Command, args=list(arguments), prog="python -m genjax_art.benchmark modes")
+    command = parse(Command, arguments, "python -m genjax_art.benchmark modes")
     for name in command.only:
         if name not in KINDS:
             raise unknown("row", name, KINDS)

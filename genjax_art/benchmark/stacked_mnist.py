@@ -34,6 +34,7 @@ from genjax_art.data.sets.stacked_mnist import NAME, StackedSource
 from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import Coverage, class_coverage, noise_floor
 from genjax_art.objectives.method import Method, Weights
+from genjax_art.options import parse
 from genjax_art.run.load import load_run
 from genjax_art.run.training import compile_plan, initial_state, stream_of
 from genjax_art.train.loop import Hook, train
@@ -238,7 +239,7 @@ class Command:
 
 def main(arguments: Sequence[str]) -> None:
     """Prints each run as it is measured."""
-    command = tyro.cli(Command, args=list(arguments), prog="python -m genjax_art.benchmark stacked_mnist")
+    command = parse(Command, arguments, "python -m genjax_art.benchmark stacked_mnist")
     prepare_process()
     table: list[dict[str, Any]] = []
     for folder in command.runs:

@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-import tyro
 
 from genjax_art.benchmark.peers.turns import turn
 from genjax_art.build import build_plan, complete, load_preset
 from genjax_art.config import Experiment
 from genjax_art.errors import RunError, unknown
+from genjax_art.options import parse
 from genjax_art.run.training import initial_state
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step, compiler_options
@@ -181,7 +181,7 @@ def time_row(name: str, command: Command) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> None:
     """Prints one line a row as it is measured; `ratio` above 1 means that we are faster."""
-    command = tyro.cli(Command, args=list(arguments), prog="python -m genjax_art.benchmark steps")
+    command = parse(Command, arguments, "python -m genjax_art.benchmark steps")
     names = command.only or tuple(rows())
     for name in names:
         if name not in rows():

@@ -24,6 +24,7 @@ from genjax_art.data.contract import ArraySource
 from genjax_art.data.folders import fingerprint, visible_files
 from genjax_art.data.recipe import Recipe
 from genjax_art.data.request import Request
+from genjax_art.files import cache_home, expanded
 from genjax_art.spec import ArraySpec
 
 ROOM = Path(__file__).parent
@@ -33,9 +34,8 @@ FORMAT = 2  # of the files described above
 def cache_folder() -> Path:
     """$GENJAX_ART_CACHE, else $XDG_CACHE_HOME/genjax_art, else ~/.cache/genjax_art."""
     if own := os.environ.get("GENJAX_ART_CACHE"):
-        return Path(own).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "genjax_art"
+        return expanded(own)
+    return cache_home() / "genjax_art"
 
 
 def load_decoded(request: Request, recipe: Recipe | None) -> ArraySource | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from genjax_art.data.contract import DataError
-from genjax_art.files import printable
+from genjax_art.files import expanded, printable
 
 LISTED = 10  # endings in a message
 
@@ -56,7 +56,7 @@ def existing_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
     """The user's folder for the data set `name`, as an absolute path. Raises DataError where there is none."""
     if folder is None:
         raise DataError(f"{name} needs the folder of your files: pass folder (--data.folder DIR)")
-    path = Path(folder).expanduser().absolute()
+    path = expanded(folder)
     if not path.is_dir():
         raise DataError(f"folder {path} does not exist or is no folder: pass the one with your files")
     return path

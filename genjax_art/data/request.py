@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genjax_art.data.contract import DataError
+from genjax_art.files import expanded, home
 
 
 @dataclass(frozen=True)
@@ -34,4 +35,5 @@ def make_request(
 
 def sets_folder(data_dir: str | os.PathLike[str] | None) -> Path:
     """Where prepared sets lie: in `data_dir`, else in $TFDS_DATA_DIR, else in ~/tensorflow_datasets."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().absolute()
+    named = data_dir or os.environ.get("TFDS_DATA_DIR")
+    return expanded(named) if named else home() / "tensorflow_datasets"

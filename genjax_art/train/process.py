@@ -4,28 +4,65 @@ import ctypes
 import os
 import platform
 import re
+import sys
 import warnings
-from pathlib import Path
 
 import jax
+
+from genjax_art.errors import RunError
+from genjax_art.files import cache_home
 
 CACHE_VARIABLE = "GENJAX_ART_COMPILATION_CACHE"  # a folder, or "off"
 
 
 def prepare_process() -> None:
-    """Enough threads for simulated devices, memory that is kept, compiled programs that are remembered."""
+    """Enough threads for simulated devices, memory that is kept, compiled programs that are remembered.
+
+    Raises:
+      RunError: JAX_PLATFORMS names a platform that is not here.
+    """
+    _single_precision()
     _threads_for_simulated_devices()
     _keep_memory()
+    _remember_programs()
+    _check_platforms()
+
+
+def _remember_programs() -> None:
     folder = os.environ.get(CACHE_VARIABLE)
     if folder == "off":
         return
     if folder is None:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = str(Path(cache) / "genjax_art" / "compiled")
+        folder = str(cache_home() / "genjax_art" / "compiled")
     # programs with oneDNN calls cannot be written to the cache (jaxlib 0.12); they are compiled anew, which is no news
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _single_precision() -> None:
+    """Switches off 64-bit numbers, which the environment may ask for: networks, runs and checkpoints are of 32 bits."""
+    if jax.config.values.get("jax_enable_x64"):
+        print("JAX_ENABLE_X64 is ignored: networks and runs are of 32-bit numbers", file=sys.stderr, flush=True)
+        jax.config.update("jax_enable_x64", False)
+
+
+def _check_platforms() -> None:
+    asked = jax.config.values.get("jax_platforms")
+    if not asked or asked == "cpu":
+        return
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        jax.config.update("jax_platforms", "")
+        try:
+            there = sorted({device.platform for device in jax.devices()} | {"cpu"})
+        except RuntimeError:
+            there = ["cpu"]
+        raise RunError(
+            f"JAX_PLATFORMS asks for {asked}, which this JAX does not have; there is: {', '.join(there)}. Unset "
+            "JAX_PLATFORMS, or install JAX with the plugin of that platform"
+        ) from error
 
 
 def _threads_for_simulated_devices() -> None:
