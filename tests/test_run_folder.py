@@ -53,6 +53,14 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.fixture(autouse=True)
+def a_connection_that_can_be_lost():
+    """Tests under nohup would have SIGHUP ignored, which is respected."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run with checkpoints of the steps 2, 4 and 6."""
