@@ -11,10 +11,12 @@ python sample.py runs/muse-gan-small grid --soundfont mine.sf2   # the WAV by Fl
 
 from collections.abc import Sequence
 
-from genjax_art import cli
+from genjax_art import interrupts
 
 
 def sample(arguments: Sequence[str]) -> int:
+    from genjax_art import cli
+
     command = cli.parse_sample(arguments)
     from genjax_art.run.load import load_run
     from genjax_art.train.process import prepare_process
@@ -30,4 +32,4 @@ def sample(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.main(sample)
+    interrupts.main(sample)

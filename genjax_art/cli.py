@@ -3,18 +3,19 @@
 import dataclasses
 import inspect
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from genjax_art import parts, verbs
-from genjax_art.build import DEFAULT_PRESET, load_preset, preset_names
+from genjax_art import interrupts, parts, verbs
+from genjax_art.build import DEFAULT_PRESET, find_part, load_preset, preset_names
 from genjax_art.config import Component, Experiment, RunOptions, with_run
 from genjax_art.errors import UsageError, unknown
 from genjax_art.options import Field, fields_of, make, parse, typed, untyped
@@ -91,7 +92,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     Raises:
       UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: after --help.
     """
-    arguments = list(arguments)
+    arguments = expand_homes(arguments)
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
     folder = _value(arguments, "--run-dir")
     saved = _saved(Path(folder), _values(arguments, "--trust")) if "--resume" in arguments and folder else None
@@ -120,7 +121,7 @@ def parse_sample(arguments: Sequence[str]) -> SampleCommand:
     Raises:
       UsageError: no run folder, an unknown verb, or --raw with --ema. RunError: no run there.
     """
-    arguments = list(arguments)
+    arguments = expand_homes(arguments)
     if not arguments or arguments[0].startswith("-"):
         if {"-h", "--help"} & set(arguments):
             parse(make("sample", _sample_fields(_verb(DEFAULT_VERB), "image")), ["--help"], SAMPLE_USAGE, _verb_help())
@@ -217,8 +218,17 @@ def _renamed(experiment: Experiment, arguments: Sequence[str]) -> Experiment:
         model=swap(experiment.model, "model"),
         objective=swap(experiment.objective, "objective"),
         optimizers=optimizers,
-        data=swap(experiment.data, "data"),
+        data=_other_data(experiment.data, arguments),
     )
+
+
+def _other_data(data: Component, arguments: Sequence[str]) -> Component:
+    """The data set named on the command line, with those options of the preset that it takes, too: size, split."""
+    name = _value(arguments, "--data.name")
+    if name in (None, data.name):
+        return data
+    known = parts.options(find_part("data set", str(name)))
+    return Component(str(name), {option: value for option, value in data.options.items() if option in known})
 
 
 def _saved(folder: Path, trust: Sequence[str]) -> Experiment:
@@ -267,10 +277,27 @@ def main(command: Callable[[Sequence[str]], int | None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what its encoding cannot say, a path mostly, ends no run
             stream.reconfigure(errors="backslashreplace")
-    with _one_line("--debug" in arguments):
-        status = command(arguments)
-    sys.stdout.flush()
+    with _one_line("--debug" in arguments), interrupts.raising():
+        status = command(expand_homes(arguments))
+        sys.stdout.flush()
     sys.exit(status or 0)
+
+
+def expand_homes(arguments: Sequence[str]) -> list[str]:
+    """The words with ~ and ~user at the beginning of a path, or of one after `--option=`, as the shell knows them.
+
+    Raises:
+      UsageError: there is no home folder.
+    """
+    return [_expand_home(word) for word in arguments]
+
+
+def _expand_home(word: str) -> str:
+    option, equals, path = word.partition("=") if word.startswith("--") and "=" in word else ("", "", word)
+    expanded = os.path.expanduser(path) if path.startswith("~") else path
+    if path == expanded and (path == "~" or path.startswith("~/")):
+        raise UsageError(f"no home folder is known for {word}: write the path")
+    return option + equals + expanded
 
 
 @contextmanager
@@ -282,11 +309,12 @@ def _one_line(debug: bool) -> Iterator[None]:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if debug:
             raise
-        print("interrupted before the first step; nothing was lost", file=sys.stderr)
-        sys.exit(130)
+        with suppress(OSError):  # the terminal may be gone
+            print("interrupted", file=sys.stderr)
+        sys.exit(error.status if isinstance(error, interrupts.Interrupted) else 130)
 
 
 def _raised_by_us(error: BaseException) -> bool:

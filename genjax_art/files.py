@@ -1,25 +1,101 @@
-"""Files that are replaced in one step, and folders of the user's."""
+"""Files that are replaced in one step, links that are not followed, folders of the user, names as text."""
 
 import os
+import re
+import secrets
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from genjax_art.errors import UsageError
+from genjax_art.errors import RunError, UsageError
+
+LEFTOVER = re.compile(r"\..*\.part")  # what `replacing` and others leave when they are killed
+_PLAIN = re.compile(r"/[\w./+-]{0,1000}", re.ASCII)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes the place of `path` on success and is removed on failure."""
+    """A new file beside `path` to write to; it takes the place of `path` on success and is removed on failure.
+
+    Its name is drawn and the file created with it, so that no link can lead elsewhere; a link at `path` is replaced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = _new_file(path.parent)
     try:
         yield part
         part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # gone with its folder, or with the rights to write there
+            part.unlink(missing_ok=True)
+
+
+def part_name(folder: Path) -> Path:
+    """A name in `folder` that nobody has, short whatever the final name, and known as a leftover where it stays."""
+    return folder / f".{secrets.token_hex(6)}.part"
+
+
+def _new_file(folder: Path) -> Path:
+    while True:
+        part = part_name(folder)
+        with suppress(FileExistsError):
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            return part
+
+
+def refuse_link(path: Path) -> None:
+    """Raises RunError where `path` is a symbolic link, which could lead out of the run's folder."""
+    if path.is_symlink():
+        raise RunError(f"{path} is a symbolic link, which is not followed: put a folder in its place")
+
+
+@contextmanager
+def plain_alias(folder: Path) -> Iterator[Path]:
+    """Another path of `folder`, made of letters and digits, for libraries that take some characters for patterns.
+
+    Raises:
+      RunError: no link can be made.
+    """
+    folder = folder.absolute()
+    if _PLAIN.fullmatch(str(folder)):
+        yield folder
+        return
+    rooms = [room for room in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm") if _PLAIN.fullmatch(room)]
+    try:
+        place = tempfile.mkdtemp(prefix="genjax_art_", dir=next(room for room in rooms if os.access(room, os.W_OK)))
+    except (StopIteration, OSError):
+        raise RunError(f"{folder} has characters that need a link, and no temporary folder can hold it") from None
+    link = Path(place) / "folder"
+    try:
+        link.symlink_to(folder)
+        yield link
+    finally:
+        link.unlink(missing_ok=True)
+        link.parent.rmdir()
+
+
+def quoted(path: Path | str) -> str:
+    """`path` as a word of a shell's command line: one line, and characters that are none are escaped."""
+    words = str(path)
+    if words.isprintable():
+        return shlex.quote(words)
+    escaped = words.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(c if c.isprintable() else _octets(c) for c in escaped) + "'"
+
+
+def _octets(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
+
+def printable(name: object) -> str:
+    """A name for messages and metadata; what is no UTF-8 in it is spelt out: caf\\xe9.mid, from an old archive."""
+    text = str(name)
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode(errors="backslashreplace").decode()
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -28,9 +28,9 @@ NAME_HELP = "Which one: the name of a file in our rooms, or my_module:build for 
 Field = tuple[str, Any, Any]  # name, type, default
 
 
-def words(text: str) -> Any:
-    """The help of an option."""
-    return tyro.conf.arg(help=text or None)
+def words(text: str, aliases: list[str] | None = None) -> Any:
+    """The help of an option, and its further names."""
+    return tyro.conf.arg(help=text[:1].upper() + text[1:] or None, aliases=aliases)
 
 
 def parse(kind: type[T], arguments: Sequence[str], prog: str, description: str | None = None) -> T:
@@ -121,7 +121,7 @@ def fields_of(part: parts.Part, values: Mapping[str, Any], aliases: Mapping[str,
             found.append((name, Annotated[group, words(about.help)], group()))
             continue
         alias = [f"--{aliases[name]}"] if aliases and name in aliases else None
-        found.append((name, Annotated[kind, tyro.conf.arg(help=about.help or None, aliases=alias)], default))
+        found.append((name, Annotated[kind, words(about.help, alias)], default))
     return found
 
 

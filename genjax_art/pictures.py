@@ -1,16 +1,128 @@
-"""Pictures to one size and one number of channels."""
+"""Picture files of every format that Pillow decodes, to one size and one number of channels.
+
+Memory is bounded: a picture is decoded whole, at most `MAX_PIXELS` of it (4 bytes each, 256 MiB), and everything else
+is done in strips. Formats whose decoders take several times that (AVIF, JPEG 2000, WebP) may have half as many pixels;
+JPEG is decoded at a half, a quarter or an eighth where that is enough, and may have twice as many.
+"""
 
 import io
+import warnings
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageCms, features
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+MAX_PIXELS = 2**26  # 67 million, as decoded
+MAX_JPEG_PIXELS = 2**27  # in the file, where it is decoded smaller and row by row
+STRIP = 2**20  # pixels that are converted at once; smaller pictures are resized without being reduced first
+# what Pillow names but does not decode everywhere (it needs other programs), and what is no picture
+OTHERS = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
+CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # that Pillow may have been built without
+# grey levels of few bits are read as 0 ... 255, but the transparent one is not: rawmode to what a level is worth
+LOW_DEPTHS = {"1": 255, "L;2": 85, "L;4": 17}
+TURNS = {  # EXIF orientation to what makes it upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class TooLarge(ValueError):
+    """A picture of more pixels than are read."""
+
+
+@cache
+def endings() -> tuple[str, ...]:
+    """The endings of the picture files that can be read, sorted: those of every format that Pillow decodes here."""
+    Image.init()
+    missing = {name for name, codec in CODECS.items() if not features.check(codec)}
+    readable = set(Image.OPEN) - OTHERS - missing
+    return tuple(sorted(ending for ending, kind in Image.registered_extensions().items() if kind in readable))
+
+
+def read_picture(
+    file: Path | BinaryIO, size: tuple[int, int], channels: int
+) -> UInt8[np.ndarray, "height width channels"]:
+    """A picture file, turned upright, its colours as sRGB, scaled and cropped by `fit_picture`.
+
+    Raises:
+      TooLarge: more than `MAX_PIXELS` pixels, of a JPEG that is decoded smaller `MAX_JPEG_PIXELS`.
+      OSError, ValueError, SyntaxError, ...: whatever Pillow raises on a file that is none, or broken.
+    """
+    with warnings.catch_warnings(action="ignore"):  # that it is large or has odd metadata is no news to its owner
+        try:
+            picture = Image.open(file)
+        except Image.DecompressionBombError:
+            raise TooLarge(_too_large("far more")) from None
+        with picture:
+            _check_pixels(picture, size)
+            _mend_transparency(picture)
+            orientation = picture.getexif().get(0x0112)
+            try:
+                picture.load()
+            except Image.DecompressionBombError:  # of a picture within, as in icons
+                raise TooLarge(_too_large("far more")) from None
+            smaller = _reduced(picture, max(size), channels)
+            upright = smaller.transpose(TURNS[orientation]) if orientation in TURNS else smaller
+            return fit_picture(upright, size, channels)
+
+
+def _check_pixels(picture: Image.Image, size: tuple[int, int]) -> None:
+    """Refuses a picture by its header; of a JPEG, after it was told how large it has to be."""
+    whole = picture.width * picture.height
+    most = MAX_PIXELS // 2 if picture.format in CODECS else MAX_PIXELS
+    if picture.format in ("JPEG", "MPO"):  # progressive ones are held whole in libjpeg
+        if whole > (MAX_PIXELS if "progressive" in picture.info else MAX_JPEG_PIXELS):
+            raise TooLarge(_too_large(f"{whole / 1e6:.0f} million", MAX_PIXELS))
+        # some 4x faster: decodes at a half, quarter or eighth if that is twice what is needed
+        picture.draft(None, (2 * max(size), 2 * max(size)))
+    if picture.width * picture.height > most:
+        raise TooLarge(_too_large(f"{whole / 1e6:.0f} million", most))
+
+
+def _too_large(pixels: str, most: int = MAX_PIXELS) -> str:
+    return f"it has {pixels} pixels, and at most {most / 1e6:.0f} million are read: make it smaller"
+
+
+def _mend_transparency(picture: Image.Image) -> None:
+    """The transparent level or colour in the levels that the pixels will have."""
+    level, tile = picture.info.get("transparency"), getattr(picture, "tile", None)
+    rawmode = tile[0][3] if tile else None
+    rawmode = rawmode[0] if isinstance(rawmode, tuple) and rawmode else rawmode
+    if picture.format == "PNG" and isinstance(level, int) and rawmode in LOW_DEPTHS:
+        picture.info["transparency"] = min(255, level * LOW_DEPTHS[str(rawmode)])
+    elif picture.format == "PNG" and isinstance(level, tuple) and rawmode == "RGB;16B":
+        picture.info["transparency"] = tuple(value >> 8 for value in level)
+
+
+def _reduced(picture: Image.Image, side: int, channels: int) -> Image.Image:
+    """`picture` in the mode of so many channels, reduced by a whole number while it stays twice as large as `side`.
+
+    Strip by strip: conversions take several times the memory of the picture.
+    """
+    top = _top(picture)
+    factor = min(picture.width, picture.height) // (2 * side)
+    if picture.width * picture.height <= STRIP or factor < 2:
+        return to_mode(picture, channels, top)
+    width, height = -(-picture.width // factor), -(-picture.height // factor)
+    small = Image.new(MODES[channels], (width, height))
+    rows = max(1, STRIP // (picture.width * factor))
+    for row in range(0, height, rows):
+        box = (0, row * factor, picture.width, min((row + rows) * factor, picture.height))
+        small.paste(to_mode(picture.crop(box), channels, top).reduce(factor), (0, row))
+    return small
 
 
 def decode_picture(encoded: bytes, size: tuple[int, int], channels: int) -> UInt8[np.ndarray, "height width channels"]:
-    """A PNG, JPEG, ... as an array: see `fit_picture`."""
+    """A PNG, JPEG, ... of a prepared set as an array: see `fit_picture`."""
     with Image.open(io.BytesIO(encoded)) as picture:
         return fit_picture(picture, size, channels)
 
@@ -35,18 +147,90 @@ def fit_picture(
     return np.asarray(picture, np.uint8).reshape(height, width, channels)
 
 
-def to_mode(picture: Image.Image, channels: int) -> Image.Image:
-    """`picture` in grey (1), RGB (3) or RGBA (4); 16-bit and float pictures become 8-bit, not clipped."""
+def to_mode(picture: Image.Image, channels: int, top: float | None = None) -> Image.Image:
+    """`picture` in grey (1), RGB (3) or RGBA (4), its colours as sRGB where it has a profile of its own.
+
+    16-bit and float pictures become 8-bit, not clipped; `top` is what becomes 255, where that is known from elsewhere.
+    """
     if picture.mode.startswith("I") or picture.mode == "F":
-        levels = np.asarray(picture, np.float32)
-        top = 65535 if picture.mode.startswith("I") else max(1.0, float(levels.max()))
-        transparent = picture.info.get("transparency")  # a level
-        picture = Image.fromarray((levels.clip(0, top) * np.float32(255 / top)).round().astype(np.uint8))
-        if transparent is not None:
-            picture.putalpha(Image.fromarray(np.where(levels == transparent, 0, 255).astype(np.uint8)))
+        picture = _eight_bits(picture, _top(picture) if top is None else top)
+    elif picture.mode in ("1", "L") and isinstance(level := picture.info.get("transparency"), int):
+        alpha = picture.convert("L").point([0 if i == level else 255 for i in range(256)])
+        profile = picture.info.get("icc_profile")
+        picture = picture.convert("L")
+        picture.putalpha(alpha)
+        picture.info = {} if profile is None else {"icc_profile": profile}
     has_alpha = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+    picture = _in_srgb(picture, has_alpha)
     if has_alpha and channels < 4:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert(MODES[channels])
+    return picture if picture.mode == MODES[channels] else picture.convert(MODES[channels])
+
+
+def _top(picture: Image.Image) -> float | None:
+    """The level that becomes 255 of a picture of more than 8 bits."""
+    if not (picture.mode.startswith("I") or picture.mode == "F"):
+        return None
+    highest = float(picture.getextrema()[1])  # type: ignore[arg-type]
+    least = 1.0 if picture.mode == "F" else 65535.0
+    return max(least, highest) if np.isfinite(highest) else least
+
+
+def _eight_bits(picture: Image.Image, top: float | None) -> Image.Image:
+    levels = np.nan_to_num(np.asarray(picture).astype(np.float32))
+    transparent = picture.info.get("transparency")  # a level
+    scaled = (levels.clip(0, top) * np.float32(255 / (top or 255))).round().astype(np.uint8)
+    grey = Image.fromarray(scaled)
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(levels == transparent, 0, 255).astype(np.uint8)))
+    if "icc_profile" in picture.info:
+        grey.info["icc_profile"] = picture.info["icc_profile"]
+    return grey
+
+
+def _in_srgb(picture: Image.Image, has_alpha: bool) -> Image.Image:
+    """Colours of another profile as sRGB (relative colorimetric); without a usable profile the picture itself."""
+    profile = picture.info.get("icc_profile")
+    plain = picture.mode
+    if plain in ("P", "PA") or has_alpha:
+        plain = "L" if plain in ("LA", "La") else "RGB"
+    if plain == "1":
+        return picture
+    transform = _transform(profile if isinstance(profile, bytes) else None, plain)
+    if transform is None:
+        return picture
+    alpha = picture.convert("RGBA").getchannel("A") if has_alpha else None
+    whole = picture if picture.mode == plain else picture.convert("RGBA" if has_alpha else plain).convert(plain)
+    converted: Any = transform.apply(whole)
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes | None, mode: str) -> Any:
+    """From the colours of `profile` in the pixels of `mode` to sRGB; None where there is nothing to do, or no way."""
+    if profile is None and mode != "LAB":
+        return None
+    try:
+        source: Any = ImageCms.createProfile("LAB")
+        space = "LAB"
+        if profile is not None and mode != "LAB":
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            space = source.profile.xcolor_space.strip()
+        if {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L", "LAB": "LAB"}.get(space) != mode:
+            return None
+        if mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():
+            return None
+        return ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError, AttributeError):  # a broken profile is ignored
+        return None

@@ -1,7 +1,8 @@
 """Drawing from a trained method: which parameters, which latents, in pieces that fit the memory."""
 
 import hashlib
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -34,7 +35,7 @@ def weights_of(state: TrainState, which: Which = "default") -> tuple[Weights, st
 
 
 def labels_for(method: Method, n: int, seed: int, label: str | None = None) -> Int[np.ndarray, " n"] | None:
-    """The n labels of `sample`: all of the class named `label`, or all classes in turn; None without classes.
+    """The n labels of `sample`: all of one class (see `find_label`), or all classes in turn; None without classes.
 
     Raises:
       RunError: a label for an unconditional method.
@@ -46,9 +47,27 @@ def labels_for(method: Method, n: int, seed: int, label: str | None = None) -> I
         return None
     if label is None:
         return np.asarray(draw_labels(fold(jax.random.key(seed), "labels"), n, len(method.classes)))
-    if label not in method.classes:
-        raise unknown("label", label, method.classes)
-    return np.full(n, method.classes.index(label), np.int32)
+    return np.full(n, method.classes.index(find_label(label, method.classes)), np.int32)
+
+
+def find_label(label: str, classes: Sequence[str]) -> str:
+    """The class that is called `label`, or looks so: other Unicode of the same letters, other case, blanks around it.
+
+    Raises:
+      UsageError: none, or several that look so and none that is it.
+    """
+    if label in classes:
+        return label
+    alike = [name for name in classes if _looks(name) == _looks(label)]
+    closer = [name for name in alike if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", label)]
+    for found in (closer, alike):
+        if len(found) == 1:
+            return found[0]
+    raise unknown("label", label, alike or classes)
+
+
+def _looks(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 def draw(method: Method, weights: Weights, key: Key, n: int, labels: Any = None, spread: Spread = TYPICAL) -> Latents:

@@ -58,8 +58,8 @@ def own_data(prepared_sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def picture_folder(tmp_path: Path) -> Path:
     """A small labelled folder, with both splits."""
-    for split, count in (("train", 4), ("test", 2)):
-        for seed in range(count):
+    for split, seeds in (("train", range(4)), ("test", range(4, 6))):
+        for seed in seeds:
             write_picture(tmp_path / "own" / split / "Cats" / f"{seed}.png", seed=seed)
             write_picture(tmp_path / "own" / split / "big dogs" / f"{seed}.PNG", seed=100 + seed)
     return tmp_path / "own"

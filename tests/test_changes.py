@@ -28,7 +28,7 @@ def plan_of(experiment, **options):
 
 
 def resume(experiment, folder, **options):
-    return run(plan_of(experiment, **options), noise(GREY, 20), folder, how="jit", resume=True)
+    return run(plan_of(experiment, **options), noise(GREY, 20), folder, how="jit", resume=True, changed=cli.CHANGEABLE)
 
 
 def restored(plan, folder, step=None):

@@ -172,7 +172,7 @@ def two_checkpoints(tmp_path_factory):
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "overwritten", "removed"])
 def test_a_damaged_checkpoint_is_one_clear_line(two_checkpoints, tmp_path, monkeypatch, damage):
     """Whichever of its files is damaged; and the older checkpoint can still be read."""
-    monkeypatch.setattr("sys.excepthook", sys.excepthook)  # put back afterwards
+    monkeypatch.setattr("sys.unraisablehook", sys.unraisablehook)  # put back afterwards
     files = [path.relative_to(two_checkpoints) for path in (two_checkpoints / "20").rglob("*") if path.is_file()]
     assert len(files) > 4
     noticed = 0

@@ -10,8 +10,8 @@ import optax
 import pytest
 from small import noise_batch, small_networks
 
-from genjax_art.build import _complete
-from genjax_art.config import Component
+from genjax_art import parts
+from genjax_art.build import find_part
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.models.heads import WithCodes, codes_of
@@ -182,13 +182,17 @@ def test_heads_go_with_every_rule_but_packs():
             made(objective, rules=Rules(packing=2))
 
 
+def completed(name, options):
+    return parts.complete(find_part("objective", name), "objective", name, options)
+
+
 def test_the_rules_are_options_of_every_objective_that_plays_the_game():
     """By name on the command line, in the config and in presets; unknown ones and entries are refused with the list."""
     for name in ("gan", "can", "acgan", "infogan"):
-        filled = _complete("objective", Component(name, {"penalties": {"r1": 0.5}, "top_k": (1.0, 0.5)})).options
+        filled = completed(name, {"penalties": {"r1": 0.5}, "top_k": (1.0, 0.5)})
         assert {field.name for field in dataclasses.fields(Rules)} <= filled.keys() and "rules" not in filled
         assert filled["penalties"] == {**NO_PENALTIES, "r1": 0.5} and filled["lazy"] == 1
         with pytest.raises(UsageError, match=f"option of objective {name} 'rules'"):
-            _complete("objective", Component(name, {"rules": {}}))
+            completed(name, {"rules": {}})
         with pytest.raises(UsageError, match=f"unknown augmentation_policy of objective {name} 'never'; known: adapt"):
-            _complete("objective", Component(name, {"augmentation_policy": "never"}))
+            completed(name, {"augmentation_policy": "never"})

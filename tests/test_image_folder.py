@@ -11,7 +11,8 @@ from PIL import Image
 
 from genjax_art.data.contract import DataError
 from genjax_art.data.open import open_source
-from genjax_art.data.sets.image_folder import read_layout, read_picture
+from genjax_art.data.sets.image_folder import read_layout
+from genjax_art.pictures import read_picture
 
 pytestmark = pytest.mark.usefixtures("own_data")
 
@@ -86,6 +87,58 @@ def test_pictures_beside_the_layout_are_reported(tmp_path: Path, caplog: pytest.
     assert len(open_source("image_folder", folder=tmp_path / "own")) == 3
     (message,) = [record.getMessage() for record in caplog.records]
     assert "left out 2" in message and "top.png" in message and "nested.png" in message
+
+
+def test_pictures_of_all_formats_are_read_and_other_files_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i, ending in enumerate(("png", "tif", "TIFF", "avif", "jfif", "ppm", "tga", "jp2")):
+        write_picture(tmp_path / "own" / f"{i}.{ending}", seed=i)
+    for name in ("a.heic", "b.HEIC", "notes.txt", "c", "d.pdf"):
+        (tmp_path / "own" / name).write_text("no picture that Pillow decodes")
+    assert len(open_source("image_folder", folder=tmp_path / "own")) == 8
+    (message,) = caplog.messages
+    assert message.endswith("no pictures by their endings: 2 .heic, 1 .pdf, 1 .txt, 1 without an ending")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "x.heic").write_text("")
+    with pytest.raises(DataError, match=r"holds no pictures .*; it holds 1 \.heic$"):
+        open_source("image_folder", folder=tmp_path / "none")
+
+
+def test_a_too_large_picture_is_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(3):
+        write_picture(tmp_path / "own" / f"{i}.png", seed=i)
+    Image.new("1", (14000, 13000)).save(tmp_path / "own" / "scan.png")
+    assert len(open_source("image_folder", folder=tmp_path / "own")) == 3
+    first, second = caplog.messages
+    assert "scan.png: it has" in first and "at most 67 million are read" in first
+    assert second == "skipped 1 too large pictures: scan.png"
+    for i in range(3):
+        (tmp_path / "own" / f"{i}.png").unlink()
+    with pytest.raises(DataError, match=r"all pictures are too large: make scan.png smaller"):
+        open_source("image_folder", folder=tmp_path / "own")
+
+
+def test_no_label_is_dropped_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(200):
+        write_picture(tmp_path / "own" / "a" / f"{i}.png", (3, 3, 3), seed=i)
+    for label, name in (("broken", "x.png"), ("other", "x.heic")):
+        (tmp_path / "own" / label).mkdir()
+        (tmp_path / "own" / label / name).write_text("no picture")
+    source = open_source("image_folder", folder=tmp_path / "own", size=(3, 3))
+    assert source.spec.classes == ("a", "broken")
+    assert "left out labels without pictures: other" in caplog.messages
+    assert "no picture of the label broken in the split train" in caplog.messages
+
+
+def test_what_is_held_out_is_not_trained_on(picture_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copy = picture_folder / "train" / "Cats" / "copy.png"
+    copy.write_bytes((picture_folder / "test" / "Cats" / "4.png").read_bytes())
+    train, test = (
+        examples(open_source("image_folder", folder=picture_folder, split=s))["x"] for s in ("train", "test")
+    )
+    assert (len(train), len(test)) == (8, 4) and not {x.tobytes() for x in train} & {x.tobytes() for x in test}
+    assert "left out 1 pictures to train on that are held out as well: train/Cats/copy.png" in caplog.messages
 
 
 def broken_folder(path: Path, good: int, broken: int) -> Path:

@@ -132,3 +132,14 @@ def test_the_train_room_is_importable_without_the_heavy_ones():
     code = f"import sys\nfor name in {names}: __import__(name)\nprint({heavy} & set(sys.modules))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert child.stdout.strip() == "set()", child.stdout + child.stderr
+
+
+def test_only_media_compare_the_kind_of_an_array():
+    """Whoever needs to know what an array is asks its medium, its shape or its spec."""
+    for path in files_of("."):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            sides += [node.slice] if isinstance(node, ast.Subscript) else []
+            named = [ast.unparse(side) for side in sides if isinstance(side, ast.Attribute) and side.attr == "kind"]
+            outside = path.relative_to(ROOT).parts[0] != "media"
+            assert not (outside and [side for side in named if side.endswith("spec.kind")]), path

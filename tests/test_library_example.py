@@ -39,3 +39,23 @@ def test_the_example_trains():
     assert len(jax.tree.leaves(state.params)[0].sharding.device_set) == jax.device_count() == 8
     assert any(name.endswith("/loss") for name in metrics)
     assert all(np.isfinite(value) for value in jax.tree.leaves(jax.device_get(metrics)))
+
+
+def test_drawing_from_a_run_in_python_goes_as_it_is_printed(quick_runs, own_data, tmp_path, monkeypatch):
+    """On a run of the default preset with one step."""
+    from genjax_art.build import build_plan, build_source, load_preset
+    from genjax_art.config import with_run
+    from genjax_art.run.training import run
+
+    (block,) = [
+        b for b in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL) if "load_run" in b
+    ]
+    experiment = with_run(load_preset("dcgan-small"), steps=1, batch_size=8, sample_every=0)
+    source = build_source(experiment)
+    monkeypatch.chdir(tmp_path)
+    assert run(build_plan(experiment, source.spec), source, Path("runs/dcgan-small"), how="jit") == 0
+    names: dict[str, object] = {"__name__": "example", "jax": jax}
+    exec(compile(block, str(README), "exec"), names)
+    drawn, x, z = names["run"], names["x"], names["z"]
+    assert x.shape == (16, *drawn.spec.shape) == (16, 28, 28, 1)
+    assert drawn.decode(z, drawn.labels(16)).shape == x.shape and len(drawn.sample(2, label="7")) == 2

@@ -1,5 +1,7 @@
 """NPZ files of samples of every kind."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,21 @@ def test_npz_samples_of_another_shape_or_with_a_name_twice_are_refused(tmp_path)
     with pytest.raises(ValueError, match=r"shape \(1, 4, 5, 3\) is no batch of image"):
         write(tmp_path / "x.npz", np.zeros((1, 4, 5, 3), np.float32), spec, {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"),
+    [("image", "png"), ("image", "gif"), ("image", "mp4"), ("roll", "mid"), ("roll", "png"), ("points", "npz")],
+)
+def test_metadata_that_is_no_text_is_spelt_out(kind, ending, tmp_path):
+    """A file of the user's may be called anything, and its name is kept."""
+    spec = SPECS[kind]
+    names = {"of": os.fsdecode(b"caf\xe9.mid"), "lone": "\ud800", "plain": "café"}
+    (out,) = write(tmp_path / f"x.{ending}", np.zeros((2, *spec.shape), np.float32), spec, names)
+    content = out.read_bytes()
+    spelt = r"caf\xe9.mid"
+    if ending == "npz":
+        with np.load(out) as read:
+            assert (str(read["of"]), str(read["plain"])) == (spelt, "café")
+    else:
+        assert spelt.encode() in content or spelt.replace("\\", "\\\\").encode() in content

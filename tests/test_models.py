@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from small import small_networks
 
-from genjax_art import models
-from genjax_art.build import names
+from genjax_art import models, parts
 from genjax_art.errors import UsageError
 from genjax_art.models import dcgan, mlp_vae
 from genjax_art.models.layers import BatchNorm, Conv, ConvTranspose, coarsest, crop, into_range, one_hot, pyramid
@@ -70,7 +69,7 @@ def shapes_of(networks, spec):
     return shapes
 
 
-@pytest.mark.parametrize("name", names(models))
+@pytest.mark.parametrize("name", parts.names(models))
 def test_every_model_fits_arrays_of_every_shape(name):
     fits = 0
     for case, spec in SPECS.items():
@@ -93,7 +92,7 @@ def test_every_model_fits_arrays_of_every_shape(name):
     assert fits > 0, f"{name} fits none of the shapes: add one that it fits"
 
 
-@pytest.mark.parametrize("name", names(models))
+@pytest.mark.parametrize("name", parts.names(models))
 @pytest.mark.parametrize("case", ["30x44x3", "clip"])
 def test_fresh_networks_give_numbers_in_range(name, case):
     spec = ArraySpec((*(min(n, 9) for n in SPECS[case].space), 3), 0.0, 1.0, SPECS[case].kind, CLASSES)
@@ -111,7 +110,7 @@ def test_fresh_networks_give_numbers_in_range(name, case):
             assert made.min() >= 0 and made.max() <= 1
 
 
-@pytest.mark.parametrize("name", [name for name in names(models) if built(name, SPECS["28x28x1"])])
+@pytest.mark.parametrize("name", [name for name in parts.names(models) if built(name, SPECS["28x28x1"])])
 def test_conditional_models_look_at_the_label(name):
     networks = built(name, ArraySpec((8, 6, 1), classes=CLASSES))
     for role, network in networks.items():
@@ -125,8 +124,10 @@ def test_conditional_models_look_at_the_label(name):
 
 def parameters_of(network, *inputs):
     variables = jax.eval_shape(lambda: network.init(KEY, *inputs))
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-            for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])}  # fmt: skip
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
+    }
 
 
 def test_dcgan_is_that_of_the_case_study():
@@ -168,8 +169,10 @@ def test_under_batch_statistics_there_is_no_bias():
 
 def test_mlp_vae_is_784_400_20():
     networks = mlp_vae.build(ArraySpec((28, 28, 1)))
-    kernels = [parameters_of(networks[role], x) for role, x in
-               (("encoder", jnp.zeros((2, 28, 28, 1))), ("decoder", jnp.zeros((2, 20))))]  # fmt: skip
+    kernels = [
+        parameters_of(networks[role], x)
+        for role, x in (("encoder", jnp.zeros((2, 28, 28, 1))), ("decoder", jnp.zeros((2, 20))))
+    ]
     sizes = [[shape for name, shape in kernel.items() if name.endswith("kernel")] for kernel in kernels]
     assert sizes == [[(784, 400), (400, 20), (400, 20)], [(20, 400), (400, 784)]]
 

@@ -118,9 +118,8 @@ def test_a_collapse_is_said_once_and_again_after_a_recovery():
     warnings = []
     look = collapse_watch(warnings.append)
     narrow, twins, fine = (
-        {SPREAD: 0.05, DUPLICATES: 0.0},
-        {SPREAD: 1.0, DUPLICATES: 0.9},
-        {SPREAD: 1.0, DUPLICATES: 0.1},
+        {f"frames/{SPREAD}": spread, f"frames/{DUPLICATES}": twins, f"clips/{SPREAD}": 1.0, f"clips/{DUPLICATES}": 0.0}
+        for spread, twins in ((0.05, 0.0), (1.0, 0.9), (1.0, 0.1))
     )
     look(0, {"vae/loss": 1.0})
     for step in range(PATIENCE - 1):

@@ -5,15 +5,17 @@ import json
 
 import numpy as np
 import pytest
+from test_music_midi import file_bytes, meter, off, on
 
 from genjax_art.data.contract import DataError
 from genjax_art.data.open import open_source
 from genjax_art.data.rolls import variant_of, whole_windows
 from genjax_art.data.sets import chorales, jsb
-from genjax_art.data.sets.midi_folder import read_folder
+from genjax_art.data.sets.midi_folder import held_out, read_folder
 from genjax_art.errors import UsageError
+from genjax_art.media.roll import read_music
 from genjax_art.music.midi import Song, midi_bytes
-from genjax_art.music.notes import notes_from_roll, notes_from_rows, window
+from genjax_art.music.notes import notes_from_roll, notes_from_rows, roll_spec, window
 from genjax_art.music.voices import assign_voices
 
 
@@ -164,21 +166,68 @@ def write(folder, name, song):
 def test_a_folder_of_midi_files(data_dir, tmp_path, caplog):
     folder = tmp_path / "own"
     for i in range(11):
-        write(folder, f"{i:02d}.mid", Song(piece(low=40 + i), 64))
+        write(folder, f"{i:02d}.{('mid', 'kar', 'rmi')[i % 3]}", Song(piece(low=40 + i), 64))
     (folder / "words.mid").write_text("no music")
+    (folder / "words.txt").write_text("no music")
+    (folder / "README").write_text("no music")
     write(folder / "deep", "short.MID", Song(piece(bars=1), 16))
     train = open_source("midi_folder", folder=folder, data_dir=data_dir)
     test = open_source("midi_folder", split="test", folder=folder, data_dir=data_dir)
-    assert (len(train), len(test)) == (10 * 3, 3)
+    held = set(test.take(np.arange(len(test)))["piece"].tolist())
+    assert held and (len(train), len(test)) == (3 * (11 - len(held)), 3 * len(held))
     report = "\n".join(caplog.messages)
     assert "words.mid is not a MIDI file" in report
     assert "short.MID has no 2 bars" in report
     assert "read 11 of 13 MIDI files" in report
+    assert "no MIDI files by their endings: 1 .txt, 1 without an ending" in report
     example = test.take(np.asarray([0]))
-    assert example["piece"][0] == 9
-    cut = window(piece(low=49), 16 * int(example["bar"][0]), 32)
+    cut = window(piece(low=40 + int(example["piece"][0])), 16 * int(example["bar"][0]), 32)
     np.testing.assert_array_equal(rows_of(test, 0), cut.rows)
-    assert len(open_source("midi_folder", folder=folder, data_dir=data_dir, bars=4)) == 10
+    longer = [open_source("midi_folder", split=s, folder=folder, data_dir=data_dir, bars=4) for s in ("train", "test")]
+    assert [len(source) for source in longer] == [11 - len(held), len(held)]
+
+
+def music_of(folder, data_dir, split):
+    source = open_source("midi_folder", folder=folder, split=split, data_dir=data_dir)
+    return {x.tobytes() for x in source.take(np.arange(len(source)))["x"]}
+
+
+def test_what_is_held_out_stays_held_out(data_dir, tmp_path):
+    """None that was trained on is held out later, and copies under other names and with other texts change no side."""
+    folder = tmp_path / "own"
+    for i in range(12):
+        write(folder, f"{i:02d}.mid", Song(piece(low=35 + 2 * i), 64))
+    train, test = (music_of(folder, data_dir, split) for split in ("train", "test"))
+    assert train and test and not train & test
+    for i in range(12):
+        write(folder, f"a copy of {i}.mid", Song(piece(low=35 + 2 * i), 64, texts=("copied",)))
+    write(folder, "0 another.mid", Song(piece(low=40, step=8), 64))
+    after_train, after_test = (music_of(folder, data_dir, split) for split in ("train", "test"))
+    assert not after_test & train and not after_test & after_train and after_train | after_test > train | test
+
+
+def test_which_pieces_are_held_out():
+    low, high = 2**64 // 20, 2**63
+    assert held_out([high, low, high + 1]) == [1]
+    assert held_out([high] * 9) == [] == held_out([low]) == held_out([low, low])  # something is left to train on
+    assert held_out([high + 9 - i for i in range(10)]) == [9]
+    rng = np.random.default_rng(0)
+    many = [int(d) for d in rng.integers(0, 2**64, 5000, dtype=np.uint64)]
+    assert len(held_out(many)) == pytest.approx(500, rel=0.1)
+    for n in range(10, 60):  # what is trained on is never held out later
+        assert {many[i] for i in held_out(many[: n + 1])} <= {many[i] for i in held_out(many[:n])} | {many[n]}
+
+
+def test_the_last_bar_after_a_pickup_is_in_a_window(tmp_path):
+    beats = [message for i in range(16) for message in (on(60 + i % 12), off(60 + i % 12, 480))]
+    (tmp_path / "a.mid").write_bytes(file_bytes([meter(1, 4), meter(4, 4, 480)], beats))
+    (read,) = read_folder(tmp_path, 2)
+    assert [step for _, step in read.windows(2)] == [4, 20, 36]
+    assert read.outside == 1  # the pickup
+    (music,) = [read_music(tmp_path / "a.mid", roll_spec(2, 4)).whole]
+    rows = notes_from_roll((music > 0).astype(np.uint8)).rows
+    assert len(music) == 5 * 16 and len(rows) == 16
+    np.testing.assert_array_equal(rows[0], (12, 4, 60, 0))  # at the end of a bar of its own
 
 
 def test_windows_lie_in_sections_of_common_time_and_are_not_silent(tmp_path):
@@ -189,7 +238,10 @@ def test_windows_lie_in_sections_of_common_time_and_are_not_silent(tmp_path):
 
 
 def test_folders_without_usable_music_are_refused_in_one_line(data_dir, tmp_path):
-    with pytest.raises(DataError, match=r"no MIDI files \(\.mid, \.midi\)"):
+    with pytest.raises(DataError, match=r"no MIDI files \(\.mid, \.midi, \.kar, \.rmi, \.smf\)$"):
+        open_source("midi_folder", folder=tmp_path, data_dir=data_dir)
+    (tmp_path / "a.mscz").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"no MIDI files .*; it holds 1 \.mscz$"):
         open_source("midi_folder", folder=tmp_path, data_dir=data_dir)
     (tmp_path / "a.mid").write_bytes(b"MThd")
     write(tmp_path, "b.mid", Song(piece(bars=1), 16))

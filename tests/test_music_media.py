@@ -12,7 +12,7 @@ from genjax_art.media import synth
 from genjax_art.media.medium import write
 from genjax_art.media.roll import COLOURS, PITCH_HEIGHT, STEP_WIDTH, piano_roll, sheet, write_samples
 from genjax_art.music.midi import read_midi
-from genjax_art.music.notes import notes_from_rows, roll_from_notes, roll_spec
+from genjax_art.music.notes import MusicError, notes_from_rows, roll_from_notes, roll_spec
 
 CHORD = notes_from_rows([(0, 8, 72, 0), (0, 8, 67, 1), (0, 4, 64, 2), (4, 4, 64, 2), (0, 16, 48, 3)])
 

@@ -61,7 +61,7 @@ def method_of(late=0, shift=0, back=False):
 
     abilities = {"token_logits": token_logits, "posterior": posterior}
     method = Method((), lambda key: ({}, {}), standard_normal(SIZE), decode, encode, abilities=abilities)
-    plan = dataclasses.replace(build_plan(vae_experiment(), SPEC), method=method)
+    plan = dataclasses.replace(build_plan(vae_experiment(), SPEC), method=method, ema={})
     return Run(Path(), vae_experiment(), plan, initial_state(plan))
 
 

@@ -119,8 +119,12 @@ def test_in_a_process_of_its_own(tmp_path):
     for script, more in (("train", words), ("sample", [str(tmp_path / "run"), "walk", "--n", "2", *trust])):
         child = subprocess.run(
             [sys.executable, str(ROOT / f"{script}.py"), *more],
-            cwd=PLUGINS, env=environment, capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
+            cwd=PLUGINS,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
         assert child.returncode == 0, child.stderr
     assert (tmp_path / "run" / "walk.gif").is_file()
 
@@ -134,4 +138,4 @@ def test_each_is_one_file_that_needs_no_other_but_ours(name):
 
 def test_help_shows_options_of_parts_from_outside(command):
     ended = command("train", "two_judges.py", "--help")
-    assert ended.status == 0 and "weight of R1" in ended.out and "--data.frames" in ended.out
+    assert ended.status == 0 and "Weight of R1" in ended.out and "--data.frames" in ended.out

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from genjax_art import parts, verbs
 from genjax_art.build import load_preset, preset_names
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ("README.md", "genjax_art/README.md", "genjax_art/benchmark/README.md")
-VERBS = {"grid", "walk", "vary", "continue"}
+VERBS = set(parts.names(verbs, "draw"))
 
 
 def words_after(script, text=TEXT):
@@ -44,7 +45,8 @@ def test_presets_and_verbs_that_commands_name_exist(page):
 
 def test_the_readme_shows_each_command():
     assert presets_in(TEXT) and [] in words_after("train")
-    assert {words[0] for words in re.findall(r"^\| `(grid|walk|vary|continue)( )", TEXT, re.MULTILINE)} == VERBS
+    table = TEXT.partition("RUN VERB --help")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)", table, re.MULTILINE)) == VERBS
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,6 +8,7 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -133,6 +134,18 @@ def test_a_run_leaves_everything_in_its_folder(tmp_path, capsys):
     last = capsys.readouterr().out.splitlines()[-1]
     assert "trained at step 4 of 4" in last and f"python sample.py {tmp_path / 'run'}" in last
     assert {"vae/loss", "vae/grad_norm", "vae/elbo", "vae/reconstruction", "vae/kl"} <= set(losses(tmp_path / "run")[0])
+
+
+def test_images_are_those_of_all_updates_of_a_step_in_logs_and_half_lives(tmp_path):
+    """A step of five updates of the discriminator takes five batches of the data."""
+    objective = Component("gan", {"discriminator_repeats": 5})
+    experiment = dataclasses.replace(gan_experiment(), objective=objective, ema_half_life={"generator": 400.0})
+    plan = build_plan(with_run(experiment, steps=1, sample_every=0), GREY)
+    assert plan.images_per_step == 5 * 8
+    assert run(plan, noise(GREY, 20), tmp_path, how="jit") == 0
+    assert [row["images"] for row in losses(tmp_path)] == [40]
+    late = 10_000  # when it is warmed up: half after ten steps of 40 images
+    assert float(plan.ema["generator"](jnp.asarray(late))) ** 10 == pytest.approx(0.5, rel=1e-4)
 
 
 def test_another_seed_is_another_run(tmp_path):

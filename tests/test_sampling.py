@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
-from small import gan_experiment, noise
+from small import gan_experiment, noise, noise_batch, shrink, vae_experiment
 
 from genjax_art import load_run, sampling
 from genjax_art.build import build_plan
 from genjax_art.config import Component, with_run
 from genjax_art.errors import RunError, UsageError
 from genjax_art.keys import fold
-from genjax_art.latents import Spread, closed_walk
+from genjax_art.latents import Spread, closed_walk, example_keys
 from genjax_art.media.image import read_png_metadata
 from genjax_art.objectives.method import Method, Weights, draw_labels, standard_normal
-from genjax_art.run.training import run
+from genjax_art.run.training import initial_state, run
 from genjax_art.spec import ArraySpec
 from genjax_art.verbs import grid, walk
 from genjax_art.verbs.output import Output
@@ -234,3 +234,32 @@ def test_latents_may_be_a_tree_and_decoders_may_draw(monkeypatch):
     np.testing.assert_allclose(sampling.sample(method, weights, n=300, seed=0)[:9], x, atol=1e-6)
     way = closed_walk(z, 18)
     np.testing.assert_allclose(sampling.decode(method, weights, way)[::2], likeliest, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["mlp_vae", "conv_vae"])
+def test_a_conditional_vae_encodes_with_the_labels(model):
+    experiment = dataclasses.replace(vae_experiment(), model=Component(model, {"latents": 3, "conditional": True}))
+    plan = build_plan(shrink(experiment), GREY)
+    weights, _ = sampling.weights_of(initial_state(plan))
+    x, labels = noise_batch(GREY, 6)["x"], np.arange(6, dtype=np.int32) % 3
+    mean = sampling.encode(plan.method, weights, x, labels)
+    assert mean.shape == (6, 3) and np.isfinite(mean).all()
+    assert (mean != sampling.encode(plan.method, weights, x, (labels + 1) % 3)).any(1).all()
+    q = plan.method.abilities["posterior"](weights, jnp.asarray(x), jnp.asarray(labels))
+    np.testing.assert_allclose(q.mu, mean, atol=1e-5)
+    keys = example_keys(jax.random.key(0), 6)
+    drawn = plan.method.encode(weights, jnp.asarray(x), jnp.asarray(labels), keys)
+    noise_drawn = (drawn - q.mu) / np.exp(0.5 * q.logvar)
+    np.testing.assert_allclose(noise_drawn[0], jax.random.normal(keys[0], (3,)), rtol=1e-3)
+
+
+def test_a_typed_label_finds_the_class_that_looks_so():
+    nfc, nfd = "\u00e9t\u00e9", "e\u0301te\u0301"
+    assert sampling.find_label(nfc, ("a", nfd)) == nfd and sampling.find_label(nfd, (nfc, "a")) == nfc
+    assert sampling.find_label(nfc, (nfd, nfc)) == nfc  # the very one first
+    assert sampling.find_label(" big DOGS", ("Cats", "Big dogs")) == "Big dogs"
+    assert sampling.find_label("cat", ("Cat", "cat")) == "cat"
+    with pytest.raises(UsageError, match="unknown label 'CAT'; known: Cat, cat"):
+        sampling.find_label("CAT", ("Cat", "cat", "dog"))
+    with pytest.raises(UsageError, match="unknown label 'ca'; known: Cat, dog"):
+        sampling.find_label("ca", ("Cat", "dog"))

@@ -167,7 +167,7 @@ def tiny(own_data, quick_runs, monkeypatch):
 @pytest.fixture(scope="module", autouse=True)
 def no_such_judge_is_left():
     yield
-    stacked_mnist.ground_of.cache_clear()
+    stacked_mnist._ground.cache_clear()
 
 
 def test_a_row_is_trained_and_stands_beside_the_published(tiny, tmp_path, capsys):

@@ -31,11 +31,13 @@ def judged(made: Sequence[np.ndarray]) -> dict[str, Any]:
     mixture = mixture1200.mixture()
     assert mixture.scales is not None
     by_seed = [
-        {"published": dict(mode_coverage(x, mixture.centres, 10 * mixture.sd).row()),
-         "faithful": dict(shell_coverage(x, mixture.centres, mixture.scales).row()),
-         **nearness(x, mixture.centres, mixture.scales)}
+        {
+            "published": dict(mode_coverage(x, mixture.centres, 10 * mixture.sd).row()),
+            "faithful": dict(shell_coverage(x, mixture.centres, mixture.scales).row()),
+            **nearness(x, mixture.centres, mixture.scales),
+        }
         for x in made
-    ]  # fmt: skip
+    ]
     means = {
         f"{rule}_{what}": float(np.mean([row[rule][what] for row in by_seed]))
         for rule in ("published", "faithful")

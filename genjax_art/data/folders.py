@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from genjax_art.data.contract import DataError
-from genjax_art.files import expanded
+from genjax_art.files import expanded, printable
+
+LISTED = 10  # endings in a message
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -38,6 +41,15 @@ def fingerprint(folder: Path, paths: Iterable[Path]) -> str:
             known = "missing"
         digest.update(f"{path.relative_to(folder)}\0{known}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+def left_out(paths: Iterable[Path]) -> str:
+    """How many files of which endings, the most frequent ones first: "20 .tif, 2 .txt, 1 without an ending"."""
+    counts = Counter(path.suffix.lower() or "without an ending" for path in paths)
+    found = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    more = sum(count for _, count in found[LISTED:])
+    words = [f"{count} {printable(ending)}" for ending, count in found[:LISTED]]
+    return ", ".join(words + ([f"{more} of other endings"] if more else []))
 
 
 def existing_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from genjax_art import pictures
 from genjax_art.errors import RunError, UsageError
-from genjax_art.files import replacing
+from genjax_art.files import printable, replacing
 from genjax_art.media.medium import Medium, Reading
-from genjax_art.pictures import fit_picture
 from genjax_art.spec import ArraySpec
 
 ENDINGS = ".png, .gif, .mp4, .npz"  # the last by `medium.py`
@@ -221,23 +221,20 @@ def write_samples(
 
 
 def read_picture(file: Path, spec: ArraySpec) -> Reading:
-    """A picture file of any format that Pillow reads, scaled and cropped to the spec's size and channels.
+    """A picture file of any format that Pillow decodes, as `pictures.read_picture` does.
 
     Raises:
-      RunError: it cannot be read.
+      RunError: it cannot be read, or has more than 67 million pixels.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
+    name = printable(file)
     try:
-        with Image.open(file) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            levels = fit_picture(upright, (spec.shape[0], spec.shape[1]), spec.channels)
+        levels = pictures.read_picture(file, (spec.shape[0], spec.shape[1]), spec.channels)
     except FileNotFoundError:
-        raise RunError(f"picture {file} does not exist") from None
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RunError(f"picture {file} cannot be read: {' '.join(str(error).split())}") from None
+        raise RunError(f"picture {name} does not exist") from None
+    except Exception as error:  # Pillow raises a dozen kinds, by format
+        raise RunError(f"picture {name} cannot be read: {' '.join(str(error).split())}") from None
     x = spec.low + levels.astype(np.float32) * np.float32((spec.high - spec.low) / 255)
-    return Reading(file.name, x)
+    return Reading(printable(file.name), x)
 
 
 MEDIUM = Medium(

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from genjax_art import media, parts
 from genjax_art.errors import RunError, UsageError
+from genjax_art.files import printable
 from genjax_art.media.arrays import write_arrays
 from genjax_art.spec import ArraySpec
 
@@ -82,6 +83,7 @@ def write(
     """
     if x.shape[1:] != spec.shape:
         raise ValueError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}")
+    about = _printable(about)
     if out.suffix.lower() == ".npz" and not out.is_dir():
         write_arrays(out, x, spec, about, labels)
         return [out]
@@ -119,7 +121,12 @@ def write_wholes(
     medium = find_medium(spec.kind)
     if medium.write_wholes is None:
         return write(out, np.stack(wholes), spec, about, **options)
-    return medium.write_wholes(out, wholes, spec, about, rate, in_one, **options)
+    return medium.write_wholes(out, wholes, spec, _printable(about), rate, in_one, **options)
+
+
+def _printable(about: Mapping[str, str]) -> dict[str, str]:
+    """Metadata that every format holds: names of files may have bytes that are no text."""
+    return {key: printable(value) for key, value in about.items()}
 
 
 def windows(whole: np.ndarray, spec: ArraySpec) -> Float[np.ndarray, "n *shape"]:

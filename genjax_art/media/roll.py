@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from genjax_art.errors import RunError, UsageError
-from genjax_art.files import replacing
+from genjax_art.files import printable, replacing
 from genjax_art.media.image import grid, write_png
 from genjax_art.media.medium import Medium, Reading
 from genjax_art.media.synth import Sound, song_wav
@@ -207,7 +207,8 @@ def binary_rolls(x: Float[np.ndarray, "*n t p c"], spec: ArraySpec) -> UInt8[np.
 def read_music(file: Path, spec: ArraySpec) -> Reading:
     """The 4/4 bars of a MIDI file as one roll of as many voices as the spec has, and its tempo.
 
-    The first section in 4/4 is read. Notes beyond the voices or the roll's range are left out, with a warning.
+    The first section in 4/4 is read, with the pickup that leads into it at the end of a bar of its own. Notes beyond
+    the voices or the roll's range, and other sections, are left out, with a warning.
 
     Raises:
       MusicError: not a MIDI file, damaged, empty, drums only or nowhere in 4/4.
@@ -215,20 +216,24 @@ def read_music(file: Path, spec: ArraySpec) -> Reading:
     """
     voices = spec.channels // 2
     song = read_midi(file)
+    name = printable(file)
     notes, left_out = assign_voices(song.notes, voices)
     start, end = song.sections[0]
+    if song.pickup:
+        start -= STEPS_PER_BAR
     steps = -(-(end - start) // STEPS_PER_BAR) * STEPS_PER_BAR
     notes = window(notes, start, steps)
     if not len(notes):
-        raise RunError(f"{file} has no notes from MIDI pitch 30 to 89 in its first section in 4/4; transpose it")
+        raise RunError(f"{name} has no notes from MIDI pitch 30 to 89 in its first section in 4/4; transpose it")
     if left_out or song.moved or len(song.sections) > 1:
         logging.getLogger(__name__).warning(
             "%s: %d notes left out, %d moved to the grid of sixteenths, %d of %d sections in 4/4 read",
-            *(file, left_out, song.moved, 1, len(song.sections)),
+            *(name, left_out, song.moved, 1, len(song.sections)),
         )
     last = -(-int(notes.end.max()) // STEPS_PER_BAR) * STEPS_PER_BAR
     roll = roll_from_notes(notes, steps, voices)[:last]
-    return Reading(file.name, spec.low + np.float32(spec.high - spec.low) * roll.astype(np.float32), song.tempo)
+    whole = spec.low + np.float32(spec.high - spec.low) * roll.astype(np.float32)
+    return Reading(printable(file.name), whole, song.tempo)
 
 
 MEDIUM = Medium(

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.models.layers import BatchNorm
-from genjax_art.music.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT
+from genjax_art.music.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT, is_bars
 from genjax_art.music.tokens import in_range
 from genjax_art.spec import ArraySpec
 
@@ -185,9 +185,9 @@ def build(
     Raises:
       UsageError: the data are no piano rolls of whole bars.
     """
-    if spec.kind != "roll" or spec.shape[0] % STEPS_PER_BAR or spec.shape[1] != PITCHES:
+    if not is_bars(spec.shape):
         raise UsageError(
-            f"model muse_gan writes piano rolls of whole bars, the data are of kind {spec.kind} and shape "
+            f"model muse_gan writes piano rolls of whole bars, [16 a bar, 60, 2 a voice], not arrays of shape "
             f"{spec.shape}: choose music with --data.name chorales or midi_folder"
         )
     return {

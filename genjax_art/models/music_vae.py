@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.models.recurrent import GRU
-from genjax_art.music.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS
+from genjax_art.music.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS, is_bars
 from genjax_art.music.tokens import pitch_planes, rows_of
 from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
@@ -215,9 +215,9 @@ def build(
     Raises:
       UsageError: the data are no piano rolls of whole bars.
     """
-    if spec.kind != "roll" or spec.shape[0] % STEPS_PER_BAR or spec.shape[1] != PITCHES:
+    if not is_bars(spec.shape):
         raise UsageError(
-            f"model music_vae writes piano rolls of whole bars, the data are of kind {spec.kind} and shape "
+            f"model music_vae writes piano rolls of whole bars, [16 a bar, 60, 2 a voice], not arrays of shape "
             f"{spec.shape}: choose music with --data.name chorales or midi_folder"
         )
     return {

@@ -66,6 +66,11 @@ def notes_from_rows(rows: object) -> Notes:
     return Notes(*(array[:, i] for i in range(4)))
 
 
+def is_bars(shape: tuple[int, ...]) -> bool:
+    """Whether arrays of that shape can be rolls of whole bars."""
+    return len(shape) == 3 and shape[0] % STEPS_PER_BAR == 0 and shape[1] == PITCHES and shape[2] % 2 == 0
+
+
 def roll_spec(bars: int, voices: int) -> ArraySpec:
     """The spec of rolls of so many bars and voices, scaled to [-1, 1]."""
     return ArraySpec((bars * STEPS_PER_BAR, PITCHES, 2 * voices), -1.0, 1.0, "roll")

@@ -63,29 +63,11 @@ def build(
     for name, value in options.items():
         if value < 0:
             raise UsageError(f"--objective.{name} must be at least 0, got {value}")
-    model = _MusicAutoencoder(networks["encoder"], networks["decoder"], spec, temperature)
-
-    def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
-        del others
-        tokens, roll = model.read(batch["x"])
-        q = model.posterior(own, roll)
-        z = q.at(global_normal(fold(key, "posterior"), q.mu.shape))
-        logits = model.logits(own, z, roll)
-        parts = elbo_parts(log_likelihood(logits, tokens), kl_gaussians(q))
-        step = extras[VAE]["step"]
-        weight = kl_weight(step, beta, kl_warmup_steps)
-        paid = jnp.maximum(parts.kl - free_bits * math.log(2.0), 0.0)
-        metrics = {
-            "elbo": jnp.mean(parts.elbo),
-            "reconstruction": jnp.mean(parts.reconstruction),
-            "kl": jnp.mean(parts.kl),
-            "note_accuracy": jnp.mean(note_accuracy(jnp.argmax(logits, -1).astype(jnp.int32), tokens)),
-            "kl_weight": weight,
-        }
-        return jnp.mean(parts.reconstruction + weight * paid), (metrics, {**extras, VAE: {"step": step + 1}})
-
+    model = _MusicAutoencoder(
+        networks["encoder"], networks["decoder"], spec, beta, free_bits, kl_warmup_steps, temperature
+    )
     return Method(
-        players=(Player(VAE, loss, transforms[VAE]),),
+        players=(Player(VAE, model.loss, transforms[VAE]),),
         init=model.init,
         draw=standard_normal(model.decoder.latents),
         decode=model.decode,
@@ -100,12 +82,34 @@ def build(
 
 @dataclass(frozen=True)
 class _MusicAutoencoder:
-    """q(z|roll) and p(tokens|z) of the parameters `encoder` and `decoder`; what is drawn has this temperature."""
+    """q(z|roll) and p(tokens|z) of the parameters `encoder` and `decoder`, with the options of `build`."""
 
     encoder: Any
     decoder: Any
     spec: ArraySpec
+    beta: float
+    free_bits: float
+    kl_warmup_steps: int
     temperature: float
+
+    def loss(self, own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:
+        del others
+        tokens, roll = self.read(batch["x"])
+        q = self.posterior(own, roll)
+        z = q.at(global_normal(fold(key, "posterior"), q.mu.shape))
+        logits = self.logits(own, z, roll)
+        parts = elbo_parts(log_likelihood(logits, tokens), kl_gaussians(q))
+        step = extras[VAE]["step"]
+        weight = kl_weight(step, self.beta, self.kl_warmup_steps)
+        paid = jnp.maximum(parts.kl - self.free_bits * math.log(2.0), 0.0)
+        metrics = {
+            "elbo": jnp.mean(parts.elbo),
+            "reconstruction": jnp.mean(parts.reconstruction),
+            "kl": jnp.mean(parts.kl),
+            "note_accuracy": jnp.mean(note_accuracy(jnp.argmax(logits, -1).astype(jnp.int32), tokens)),
+            "kl_weight": weight,
+        }
+        return jnp.mean(parts.reconstruction + weight * paid), (metrics, {**extras, VAE: {"step": step + 1}})
 
     def read(self, x: Array) -> tuple[Int[Array, "b t v"], Array]:
         """The tokens of music in the spec's range, and the roll that they stand for."""

@@ -3,7 +3,7 @@
 Source: Elgammal et al. 2017 (arXiv:1706.07068), on the networks of `dcgan-art`. The generator's style entropy
 against that of reals, both over ln K, shows how far it has left the styles; --objective.ambiguity 0 imitates.
 Cost: about a quarter of an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
-Any folder with a sub-folder for each style will do: --data.name image_folder --data.folder DIR --data.size 32 32.
+Any folder with a sub-folder for each style will do: --data.name image_folder --data.folder DIR.
 python train.py can-art
 """
 

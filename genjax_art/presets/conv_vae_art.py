@@ -2,7 +2,7 @@
 
 It learns the palettes of the data, not the styles; for those, `dcgan-art`.
 Cost: some minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
-Any labelled folder will do: --data.name image_folder --data.folder DIR --data.size 32 32.
+Any labelled folder will do: --data.name image_folder --data.folder DIR.
 python train.py conv-vae-art
 """
 

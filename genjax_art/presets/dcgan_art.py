@@ -2,7 +2,7 @@
 
 Source: Radford et al. 2015 (arXiv:1511.06434). Longer is worse: after half as many steps again styles collapse.
 Cost: about half an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
-Any labelled folder will do: --data.name image_folder --data.folder DIR --data.size 32 32.
+Any labelled folder will do: --data.name image_folder --data.folder DIR.
 python train.py dcgan-art
 """
 

@@ -7,8 +7,7 @@ written: there is no moment at which config and checkpoint do not fit.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from genjax_art.build import Plan, build_plan, components
 from genjax_art.config import from_json, migrate
-from genjax_art.errors import RunError, UsageError
+from genjax_art.errors import RunError
 from genjax_art.parts import outside
 from genjax_art.run import config_file, layout
 from genjax_art.train.state import TrainState
@@ -111,39 +110,15 @@ def carried(old: TrainState, new: TrainState, what: str) -> TrainState:
     )
 
 
-def restored(
-    folder: Path, plan: Plan, step: int, restore: Callable[[TrainState], TrainState], first: Any
-) -> TrainState:
-    """The checkpoint of `step`, which `restore` reads into a structure, as a state of `plan`.
-
-    `first()` is a first state of `plan`; it is made only where something was changed.
+def carried_over(state: TrainState, before: Plan, now: Plan, what: str, first: Callable[[], Any]) -> TrainState:
+    """`state`, of the plan `before`, as a state of `now`. `first()` makes a first one of `now`, where it is needed.
 
     Raises:
-      RunError: it cannot be read, or is no state that `plan` can go on with.
+      RunError: it is no state that `now` can go on with.
     """
-    before = plan_at(folder, plan, step)
-    shapes, now = before.state_shapes(), plan.state_shapes()
-    with reading(folder):
-        state = restore(shapes)
-    if _shapes(shapes) == _shapes(now):
+    if _shapes(before.state_shapes()) == _shapes(now.state_shapes()):
         return state
-    return carried(state, jax.device_get(first()), f"checkpoint {step} of {folder}")
-
-
-@contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """While a checkpoint of `folder` is read: whatever a damaged file makes of the reader is one line.
-
-    Raises:
-      RunError: it cannot be read.
-    """
-    try:
-        yield
-    except (RunError, UsageError):
-        raise
-    except Exception as error:  # the reader trusts its files: nearly everything comes up
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise RunError(f"a checkpoint of {folder} cannot be read ({reason}): it is damaged") from error
+    return carried(state, jax.device_get(first()), what)
 
 
 def _same_optimizer(name: str, old: Any, like: Any, what: str) -> Any:

@@ -1,5 +1,6 @@
 """A run folder as one value: what verbs, measures, benchmarks and notebooks draw from."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +20,10 @@ from genjax_art.media.medium import Medium, find_medium
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.parts import outside
 from genjax_art.run import changes, layout
+from genjax_art.run.unchanged import check_unchanged
 from genjax_art.sampling import Which
 from genjax_art.spec import ArraySpec, Key, Keys
-from genjax_art.train.checkpoint import Checkpoints
+from genjax_art.train.checkpoint import Checkpoints, Saved
 from genjax_art.train.state import TrainState
 
 
@@ -180,14 +182,24 @@ def load_state(plan: Plan, folder: Path, checkpoint: str = "latest", member: int
     seeds = plan.seeds
     if not 0 <= member < seeds.count:
         raise RunError(f"{folder} has no member {member}: it was trained with --seeds {seeds.count}, counted from 0")
-    if checkpoint not in ("latest", "best") and not checkpoint.isdigit():
+    if checkpoint not in ("latest", "best") and not checkpoint.isdecimal():
         raise UsageError(f"--checkpoint must be latest, best or a step, got {checkpoint!r}")
     if layout.last_step(folder) == 0:
-        raise RunError(f"no checkpoint in {folder} yet: train on with --resume, or wait for its first save")
-    with changes.reading(folder), Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
-        step = int(checkpoint) if checkpoint.isdigit() else checkpoints.best_step() if checkpoint == "best" else None
-        if checkpoint == "best" and step is None:
-            raise RunError(f"no checkpoint in {folder} has a score: use --checkpoint latest or a step")
-        written = changes.plan_at(folder, plan, layout.last_step(folder) if step is None else step)
-        state = checkpoints.restore(written.state_shapes(), step)
-    return seeds.member(state, member)
+        raise RunError(f"no checkpoint in {folder} yet: wait for its first save, or {layout.command_to_resume(folder)}")
+    with Checkpoints(folder / layout.CHECKPOINTS) as checkpoints:
+        saved = _read(checkpoints, plan, folder, checkpoint)
+    written = changes.plan_at(folder, plan, int(saved.state.step))
+    check_unchanged(saved.experiment, written.config, f"the checkpoint of step {int(saved.state.step)} in {folder}")
+    return seeds.member(saved.state, member)
+
+
+def _read(checkpoints: Checkpoints, plan: Plan, folder: Path, checkpoint: str) -> Saved:
+    def like(step: int) -> TrainState:
+        return changes.plan_at(folder, plan, step).state_shapes()
+
+    if checkpoint == "latest":
+        return checkpoints.read_newest(like, lambda line: print(f"warning: {line}", file=sys.stderr))
+    step = int(checkpoint) if checkpoint.isdecimal() else checkpoints.best_step()
+    if step is None:
+        raise RunError(f"no checkpoint in {folder} has a score: use --checkpoint latest or a step")
+    return checkpoints.read(like(step), step)

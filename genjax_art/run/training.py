@@ -1,25 +1,29 @@
 """A whole training run in a folder: state, loop, logs, pictures, scores, checkpoints, interruption, resumption."""
 
-import signal
+import dataclasses
+import errno
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from genjax_art import sampling
+from genjax_art import interrupts, sampling
 from genjax_art.build import Plan
 from genjax_art.data.batches import batches, to_range
 from genjax_art.data.contract import Source
+from genjax_art.errors import RunError
+from genjax_art.files import quoted
 from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 from genjax_art.run import changes, layout
+from genjax_art.run.lock import Lock, lock_folder
+from genjax_art.run.unchanged import check_unchanged
 from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import Compiled, How, compile_step
@@ -78,8 +82,18 @@ def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.
     return plan.seeds.stream(of_seed)
 
 
-def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, resume: bool = False) -> int:
+def run(
+    plan: Plan,
+    source: Source,
+    folder: Path,
+    *,
+    how: How | None = None,
+    resume: bool = False,
+    changed: Sequence[str] = (),
+) -> int:
     """Trains in `folder`; returns 0, or 128 + the number of the signal that ended it early (after a checkpoint).
+
+    `changed` names fields of the experiment that may differ from those of the run that is resumed.
 
     Raises:
       RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
@@ -88,25 +102,26 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
     compiled = compile_plan(plan, how)
     # refused before anything is written where the devices cannot share the batch equally
     compiled.put_batch({"x": np.zeros((plan.run.batch_size // jax.process_count(), 1), np.float32)})
-    with ExitStack() as stack:
-        caught = stack.enter_context(_signals())
-        fresh = None if resume else initial_state(plan)
-        checkpoints = stack.enter_context(
-            Checkpoints(folder / layout.CHECKPOINTS, keep_latest=plan.run.keep_latest, keep_best=plan.run.keep_best)
-        )
-        state = _restored(plan, folder, checkpoints) if fresh is None else fresh
+    with _room(folder), ExitStack() as stack:
+        caught = stack.enter_context(interrupts.collecting())
+        lock = stack.enter_context(lock_folder(folder))
+        checkpoints = stack.enter_context(_checkpoints(plan, folder))
+        state = _first_state(plan, folder, checkpoints, resume, changed)
+        checkpoints.prepare()
         start = int(state.step)
         # only now: a checkpoint that cannot be read changes nothing
         layout.write_config(folder, changes.with_history(folder, plan.config, start))
         began = time.monotonic()
         while True:
             try:
-                state = _train_from(state, plan, source, folder, compiled, checkpoints, caught)
+                state = _train_from(state, plan, source, folder, compiled, checkpoints, lock, caught)
                 break
             except NotFinite as error:
                 state = _rolled_back(error, state, plan, folder, checkpoints)
         seconds = time.monotonic() - began
-    curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
+        checkpoints.wait()
+        lock.check()
+        curves.draw_curves(read_metrics(folder / METRICS_FILE), folder / layout.CURVES)
     print(_last_line(folder, start, int(state.step), plan.run.steps, seconds))
     return 128 + caught[0] if caught else 0
 
@@ -118,6 +133,7 @@ def _train_from(
     folder: Path,
     compiled: Compiled,
     checkpoints: Checkpoints,
+    lock: Lock,
     caught: list[int],
 ) -> TrainState:
     """Trains on from `state`, with logs, pictures and checkpoints; returns the state at the end or at a signal.
@@ -138,11 +154,11 @@ def _train_from(
             compiled.put_state(state),
             stream,
             steps=plan.run.steps,
-            log=_logger(log),
+            log=_logger(log, lock),
             log_every=plan.run.log_every,
             hooks=[
                 Hook(plan.run.sample_every, _sampler(plan, folder, log)),
-                Hook(plan.run.save_every, _saver(plan, source, checkpoints, folder, log, since_log)),
+                Hook(plan.run.save_every, _saver(plan, source, checkpoints, folder, log, since_log, lock)),
             ],
             stop=_stopper(log, caught),
             since_log=since_log,
@@ -161,28 +177,74 @@ def _rolled_back(error: NotFinite, state: TrainState, plan: Plan, folder: Path, 
     if rollbacks > ROLLBACKS:
         raise NotFinite(f"{error} (after {ROLLBACKS} rollbacks)") from error
     checkpoints.wait()
-    good = _restored(plan, folder, checkpoints) if checkpoints.steps() else initial_state(plan)
+    good = _newest(plan, folder, checkpoints) if checkpoints.steps() else initial_state(plan)
     what = str(error).partition(";")[0]
     print(f"{what}: back to step {int(good.step)} with new noise ({rollbacks} of {ROLLBACKS})", file=sys.stderr)
     return with_rollbacks(jax.device_get(good), plan.run.seed, rollbacks)
 
 
-def _restored(plan: Plan, folder: Path, checkpoints: Checkpoints) -> TrainState:
-    """The newest state in `folder`, as one of `plan`.
+def _checkpoints(plan: Plan, folder: Path) -> Checkpoints:
+    keep = {"keep_latest": plan.run.keep_latest, "keep_best": plan.run.keep_best}
+    return Checkpoints(folder / layout.CHECKPOINTS, experiment=plan.config, **keep)
+
+
+def _first_state(
+    plan: Plan, folder: Path, checkpoints: Checkpoints, resume: bool, changed: Sequence[str]
+) -> TrainState:
+    """That of the newest checkpoint that can be read, or one from step 0, also where a run was ended before it saved.
 
     Raises:
-      RunError: there is none that can be read, or it is no state that `plan` can go on with.
+      RunError: no checkpoint can be read, or what is in the folder is of another experiment.
     """
-    return changes.restored(
-        folder, plan, layout.last_step(folder), checkpoints.restore, first=lambda: initial_state(plan)
-    )
+    if layout.is_run(folder):
+        config, spec = layout.read_config(folder)
+        check_unchanged({**config, "spec": dataclasses.asdict(spec)}, plan.config, f"the run in {folder}", changed)
+    if not checkpoints.steps():
+        if layout.is_run(folder):
+            _warn(f"{folder} has no checkpoint yet: the run begins at step 0")
+        return initial_state(plan)
+    assert resume, "check_folder has refused to begin where there are checkpoints"
+    state = _newest(plan, folder, checkpoints)
+    if int(state.step) >= plan.run.steps:
+        raise RunError(f"{folder} is at step {int(state.step)} already; ask for more than that with --steps")
+    return state
 
 
-def _logger(log: RunLog) -> Callable[[int, Mapping[str, float]], None]:
+def _newest(plan: Plan, folder: Path, checkpoints: Checkpoints) -> TrainState:
+    """The newest checkpoint that can be read, as a state of `plan`, whatever experiment it was written under.
+
+    Raises:
+      RunError: there is none, or it is of another experiment than the run's history tells.
+    """
+    saved = checkpoints.read_newest(lambda step: changes.plan_at(folder, plan, step).state_shapes(), _warn)
+    step = int(saved.state.step)
+    written, what = changes.plan_at(folder, plan, step), f"the checkpoint of step {step} in {folder}"
+    check_unchanged(saved.experiment, written.config, what)
+    return changes.carried_over(saved.state, written, plan, what, lambda: initial_state(plan))
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Raises RunError where the disk takes no more, with the command that goes on when it does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+            raise
+        remedy = f"checkpoints are kept; make room and go on: {layout.command_to_resume(folder)}"
+        raise RunError(f"{folder} cannot be written ({error.strerror}); {remedy}") from error
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def _logger(log: RunLog, lock: Lock) -> Callable[[int, Mapping[str, float]], None]:
     """Writes a row of metrics, shows progress, and warns of mode collapse."""
     watch = collapse_watch(lambda line: print(line, file=sys.stderr, flush=True))
 
     def on_log(step: int, metrics: Mapping[str, float]) -> None:
+        lock.check()
         log.scalars(step, metrics)
         log.progress(step, metrics)
         watch(step, metrics)
@@ -203,11 +265,13 @@ def _saver(
     folder: Path,
     log: RunLog,
     since_log: list[dict[str, float]],
+    lock: Lock,
 ) -> Callable[[int, TrainState], None]:
     """Saves a checkpoint with the score of its samples, if all of it is finite, and the metrics since the log."""
     score = _scorer(plan, source)
 
     def save(step: int, state: TrainState) -> None:
+        lock.check()
         check_state(jax.device_get(state))
         if jax.process_index() == 0:
             write_pending(folder, step, log.digest(), since_log, checkpoints.steps())
@@ -228,11 +292,11 @@ def _stopper(log: RunLog, caught: list[int]) -> Callable[[int], bool]:
 
 def _last_line(folder: Path, start: int, done: int, steps: int, seconds: float) -> str:
     """What a run from step `start` to `done` of `steps` made, and the command that comes next."""
-    how, command = "trained", f"Sample: python sample.py {folder}"
+    how, command = "trained", f"Sample: python sample.py {quoted(folder)}"
     if done < steps:
-        how, command = "stopped", f"Go on: python train.py --resume --run-dir {folder}"
+        how, command = "stopped", f"Go on: {layout.command_to_resume(folder)}"
     return (
-        f"{folder}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
+        f"{quoted(folder)}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
         f"checkpoints, samples, curves.png, metrics.jsonl. {command}"
     )
 
@@ -282,23 +346,3 @@ def _host(state: TrainState) -> TrainState:
         extras=jax.device_get(state.extras),
         opt_state={},
     )
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C or SIGTERM; a second one does what it always did."""
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, frame: Any) -> None:
-        del frame
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
-        before[number] = signal.signal(number, note)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,12 +1,13 @@
 """curves.png: the course of a run as small panels, drawn from the rows of metrics.jsonl."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from genjax_art.files import replacing
 
 COLUMNS_WITHOUT_PANEL = frozenset({"step", "images", "seconds", "images_per_second"})
 COLOURS = (
@@ -113,9 +114,8 @@ def draw_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
         _draw_panel(figure.add_subplot(rows, columns, i + 1), title, lines, step, curves)
     if not panels:
         figure.text(0.5, 0.5, "nothing logged yet", ha="center", va="center", fontsize=FONT_POINTS)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    figure.savefig(part, format="png", metadata={"Software": None})
-    part.replace(path)
+    with replacing(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
 
 
 def _column(metrics: Sequence[Mapping[str, Any]], name: str) -> Float[np.ndarray, "rows"]:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from genjax_art.files import refuse_link
+from genjax_art.train.events import Events
 from genjax_art.train.rows import METRICS_FILE, Digest, Row, encode_row, keep_rows
 
 EVENTS_FOLDER = "tensorboard"
@@ -104,7 +106,7 @@ class RunLog:
         self,
         rows: list[Row],
         file: Any,
-        events: Any,
+        events: Events,
         display: Display,
         total_steps: int,
         start_step: int,
@@ -164,7 +166,7 @@ class RunLog:
         self._file.flush()  # a killed process loses no row
         for key, value in row.items():
             if key != "step" and math.isfinite(value):  # TensorBoard has no place for others on its axis
-                self._events.add_scalar(key, value, step)
+                self._events.scalar(step, key, float(value))
 
     def digest(self) -> str:
         """Of all rows so far."""
@@ -172,7 +174,7 @@ class RunLog:
 
     def image(self, step: int, name: str, image: UInt8[np.ndarray, "h w c"]) -> None:
         """Show a picture (1, 3 or 4 channels) in TensorBoard."""
-        self._events.add_image(name, image, step, dataformats="HWC")
+        self._events.image(step, name, image)
 
 
 def _per_second(before: tuple[int, float], after: tuple[int, float]) -> float:
@@ -190,19 +192,13 @@ def run_log(
     `batch_size` is the global one.  A resumed run gives the `start_step` of its checkpoint: rows and events
     of later steps are dropped.  `quiet` shows no progress.
     """
-    from tensorboardX import SummaryWriter
-
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_link(folder / EVENTS_FOLDER)
     path = folder / METRICS_FILE
     rows = keep_rows(path, start_step)
     with ExitStack() as stack:
         file = stack.enter_context(path.open("a", encoding="utf-8"))
-        events = SummaryWriter(
-            str(folder / EVENTS_FOLDER),
-            purge_step=start_step + 1,  # what TensorBoard is to forget
-            flush_secs=30,
-            filename_suffix=f".{start_step:09d}",  # two parts begun in one second would else share a file
-        )
+        events = Events(folder / EVENTS_FOLDER, start_step)
         stack.callback(events.close)
         display = stack.enter_context(make_display(total_steps, start_step, quiet))
         yield RunLog(rows, file, events, display, total_steps, start_step, batch_size)

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import math
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from genjax_art.files import replacing
 
 METRICS_FILE = "metrics.jsonl"
 DAMAGED = ".damaged"  # behind the name of a file of which not all could be read, kept aside
@@ -94,9 +95,8 @@ def keep_rows(path: Path, start_step: int) -> list[Row]:
             path.replace(aside)
             _say(f"{path}: {len(odd)} of {count} lines cannot be read, or rows are out of order: the others are kept, "
                  f"and the file as it was is {aside.name}")  # fmt: skip
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text("".join(encode_row(row) + "\n" for row in rows), encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text("".join(encode_row(row) + "\n" for row in rows), encoding="utf-8")
     return rows
 
 
@@ -124,9 +124,8 @@ def write_pending(folder: Path, step: int, digest: str, since: list[dict[str, fl
     wanted = {str(number) for number in kept}
     entries = {name: entry for name, entry in _entries(path).items() if name in wanted}
     entries[str(step)] = {"digest": digest, "since": [_strict(row) for row in since]}
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(entries), encoding="utf-8")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(entries), encoding="utf-8")
 
 
 def read_pending(folder: Path, step: int, rows: list[Row]) -> list[dict[str, float]]:

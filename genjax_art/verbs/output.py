@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from genjax_art.files import refuse_link
 from genjax_art.media import medium
 from genjax_art.run.load import Run
 
@@ -43,4 +44,8 @@ class Output:
         return found
 
     def _with(self, endings: Sequence[str]) -> list[Path]:
-        return [self.path.with_name(self.path.name + ending) for ending in endings]
+        outs = [self.path.with_name(self.path.name + ending) for ending in endings]
+        for out in outs:
+            if not self.named and out.is_dir():  # a link to a file is replaced, one to a folder would be followed
+                refuse_link(out)
+        return outs

@@ -1,36 +1,35 @@
 """The user's own pictures: `folder/<label>/*.png`, or a flat folder of pictures without labels.
 
-PNG, JPEG, WebP, BMP and GIF (its first frame), of any size and mode: greyscale, RGB, RGBA, palette, 16 bit,
-CMYK, turned by EXIF. Each is scaled and cropped around its centre to the asked size (64x64 if none is asked)
-and channels (3); see `pictures.fit_picture`. Labels are the names of the folders, sorted. Hidden files and
-files with other endings are passed over; pictures beside this layout are left out with a warning.
+Every format that Pillow decodes (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF, PPM, TGA, ...; of films the first frame), of
+any size and mode: greyscale, RGB, RGBA, palette, 16 bit, CMYK, turned by EXIF, of other colour profiles than sRGB.
+Each is scaled and cropped around its centre to the asked size (64x64 if none is asked) and channels (3); see
+`pictures.py`. Labels are the names of the folders, sorted. Hidden files are passed over; files of other endings are
+counted, pictures beside this layout named, in a warning.
 
-Where the folder consists of `train` and any of `test`, `validation` and `val`, these are the splits, each
-laid out as above. Else all pictures are in the split "train".
+Where the folder consists of `train` and any of `test`, `validation` and `val`, these are the splits, each laid out as
+above; pictures of "train" that are, byte by byte, in another split too are left out. Else all pictures are in the split
+"train": nothing is held out that the user did not hold out.
 
-The prepared set is kept under the folder's content (names, sizes, times) and the asked size: unchanged
-pictures are not read again. A picture that cannot be read is named and skipped; more than 1 % stop it.
+The prepared set is kept under the folder's content (names, sizes, times) and the asked size: unchanged pictures are not
+read again. A picture that cannot be read is named and skipped; more than 1 % stop it. One of more than 67 million
+pixels (a JPEG that may be decoded smaller: 134 million) is named and skipped, too, and does not count among those.
 """
 
+import hashlib
 import logging
-import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageOps
-
 from genjax_art.data.contract import DataError, Source
-from genjax_art.data.folders import existing_folder, fingerprint, visible_files
+from genjax_art.data.folders import existing_folder, fingerprint, left_out, visible_files
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe, png
-from genjax_art.pictures import fit_picture
+from genjax_art.files import printable
+from genjax_art.pictures import TooLarge, endings, read_picture
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 SPLITS = ("train", "test", "validation", "val")
 DEFAULT_SIZE = (64, 64)
 NAMED = 20  # how many unreadable pictures an error lists
@@ -44,7 +43,7 @@ def build(
     size: tuple[int, int] | None = None,
     channels: Literal[1, 3, 4] | None = None,
 ) -> Source:
-    """Your own pictures: `folder/<label>/*.png` (jpg, webp, bmp, gif), or a flat folder without labels.
+    """Your own pictures: `folder/<label>/*.png` (jpg, tif, webp, ...), or a flat folder without labels.
 
     Args:
       split: which pictures: train, the others that the folder has (test, validation, val), all, or a slice such as
@@ -63,22 +62,30 @@ def build(
 
 @dataclass(frozen=True)
 class Layout:
-    """Pictures and their labels for each split; `strays` are the pictures that have no place in it."""
+    """Pictures and their labels for each split; `strays` are the pictures that have no place in it.
+
+    `others` are files of other endings, `empty` the names of folders in the place of labels that hold no picture.
+    """
 
     splits: dict[str, list[tuple[Path, str | None]]]
     classes: tuple[str, ...]
     strays: list[Path]
+    others: list[Path] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
 
 
 def read_layout(folder: Path) -> Layout:
     """How the pictures in `folder` are laid out (see above). Raises DataError where there are none."""
-    pictures = [path for path in visible_files(folder) if path.suffix.lower() in ENDINGS]
+    files = visible_files(folder)
+    pictures = [path for path in files if path.suffix.lower() in endings()]
+    others = [path for path in files if path.suffix.lower() not in endings()]
     if not pictures:
-        raise DataError(f"folder {folder} holds no pictures ({', '.join(e[1:] for e in ENDINGS)})")
+        beside = f"; it holds {left_out(others)}" if others else ""
+        raise DataError(f"folder {folder} holds no pictures (png, jpg, tif, webp, ...){beside}")
     tops = {path.relative_to(folder).parts[0] for path in pictures}
     split = "train" in tops and tops <= set(SPLITS)
     bases = {name: folder / name for name in SPLITS if name in tops} if split else {"train": folder}
-    splits, strays = {}, []
+    splits, strays, empty = {}, [], []
     for name, base in bases.items():
         inside = [path for path in pictures if path.is_relative_to(base)]
         labelled = [path for path in inside if path.parent.parent == base]
@@ -90,6 +97,8 @@ def read_layout(folder: Path) -> Layout:
             )
         placed = labelled or direct
         strays += sorted(set(inside) - set(placed))
+        if labelled:
+            empty += sorted({other.parent.name for other in others if other.parent.parent == base} - _labels(labelled))
         splits[name] = [(path, path.parent.name if labelled else None) for path in placed]
         if not placed:
             raise DataError(
@@ -102,7 +111,12 @@ def read_layout(folder: Path) -> Layout:
             f"into folders named by label, or into {', '.join(SPLITS)} with nothing beside; left out were "
             f"{_named(folder, strays)}"
         )
-    return Layout(splits, _classes(folder, {label for rows in splits.values() for _, label in rows}), strays)
+    classes = _classes(folder, {label for rows in splits.values() for _, label in rows})
+    return Layout(splits, classes, strays, others, empty)
+
+
+def _labels(paths: Iterable[Path]) -> set[str]:
+    return {path.parent.name for path in paths}
 
 
 def _classes(folder: Path, labels: set[str | None]) -> tuple[str, ...]:
@@ -117,15 +131,6 @@ def _classes(folder: Path, labels: set[str | None]) -> tuple[str, ...]:
     return tuple(named)
 
 
-def read_picture(path: Path, size: tuple[int, int], channels: int) -> UInt8[np.ndarray, "height width channels"]:
-    """One file as an array. Raises whatever Pillow does on a broken one."""
-    # that a picture is large, or has odd metadata, is no news to its owner
-    with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-        # JPEG only, some 4x faster: decodes at a half, quarter or eighth if that is twice what is needed
-        picture.draft(None, (2 * max(size), 2 * max(size)))
-        return fit_picture(ImageOps.exif_transpose(picture), size, channels)
-
-
 @dataclass(frozen=True)
 class ImageFolder(Recipe):
     """The user's own pictures, of the (height, width) and channels that they become."""
@@ -135,7 +140,8 @@ class ImageFolder(Recipe):
     channels: int
 
     name = "image_folder"
-    notes = "Scaled and cropped to one size."
+    version = "2.0.0"
+    notes = "Scaled and cropped to one size; every format that Pillow decodes, in sRGB."
 
     @cached_property
     def variant(self) -> str:
@@ -155,32 +161,92 @@ class ImageFolder(Recipe):
 
     def splits(self, metadata: dict[str, Any]) -> dict[str, Examples]:
         del metadata
-        if self.layout.strays:
-            _warn_strays(self.folder, self.layout.strays)
-        broken: list[Path] = []
-        last = list(self.layout.splits)[-1]
-        return {name: self._examples(rows, broken, name == last) for name, rows in self.layout.splits.items()}
+        _warn_left_out(self.folder, self.layout)
+        splits = _without_copies(self.folder, self.layout.splits)
+        skipped = Skipped(sum(map(len, splits.values())))
+        last = list(splits)[-1]
+        return {name: self._examples(name, rows, skipped, name == last) for name, rows in splits.items()}
 
-    def _examples(self, rows: list[tuple[Path, str | None]], broken: list[Path], last: bool) -> Examples:
-        """Of one split; `broken` gathers, over all splits, what cannot be read."""
-        read = 0
+    def _examples(self, split: str, rows: list[tuple[Path, str | None]], skipped: "Skipped", last: bool) -> Examples:
+        """Of one split; `skipped` gathers, over all splits, what is not read."""
+        log = logging.getLogger(__name__)
+        labels: set[str | None] = set()
         for key, (path, label) in enumerate(rows):
             try:
                 image = read_picture(path, self.size, self.channels)
             except Exception as error:  # Pillow raises a dozen kinds, by format
-                logging.getLogger(__name__).warning("skipped %s: %s", path, " ".join(str(error).split()))
-                broken.append(path)
+                (skipped.large if isinstance(error, TooLarge) else skipped.broken).append(path)
+                log.warning("skipped %s: %s", printable(path), " ".join(str(error).split()))
                 continue
-            read += 1
+            labels.add(label)
             yield key, {"image": png(image)} | ({} if label is None else {"label": label})
-        total = sum(len(rows) for rows in self.layout.splits.values())
-        if (last or not read) and (100 * len(broken) > total or not read):
-            raise _too_many_broken(self.folder, broken, total)
+        skipped.check(self.folder, enough=bool(labels), last=last)
+        if missing := sorted(set(self.layout.classes) - labels):
+            log.warning("no picture of the label %s in the split %s", ", ".join(missing), split)
 
 
-def _warn_strays(folder: Path, strays: list[Path]) -> None:
-    left_out = _named(folder, strays)
-    logging.getLogger(__name__).warning("left out %d pictures beside the layout: %s", len(strays), left_out)
+@dataclass
+class Skipped:
+    """What could not be read of so many pictures."""
+
+    total: int
+    broken: list[Path] = field(default_factory=list)
+    large: list[Path] = field(default_factory=list)
+
+    def check(self, folder: Path, *, enough: bool, last: bool) -> None:
+        """After a split. Raises DataError where nothing of it could be read or, in the end, too much could not."""
+        if not enough and self.large and not self.broken:
+            raise DataError(f"all pictures are too large: make {_named(folder, self.large)} smaller")
+        if (last or not enough) and (100 * len(self.broken) > self.total or not enough):
+            raise _too_many_broken(folder, self.broken, self.total)
+        if last and self.large:
+            log = logging.getLogger(__name__)
+            log.warning("skipped %d too large pictures: %s", len(self.large), _named(folder, self.large))
+
+
+def _warn_left_out(folder: Path, layout: Layout) -> None:
+    log = logging.getLogger(__name__)
+    if layout.strays:
+        log.warning("left out %d pictures beside the layout: %s", len(layout.strays), _named(folder, layout.strays))
+    if layout.others:
+        log.warning("left out of %s, which are no pictures by their endings: %s", folder, left_out(layout.others))
+    if layout.empty:
+        log.warning("left out labels without pictures: %s", ", ".join(map(printable, layout.empty)))
+
+
+def _without_copies(
+    folder: Path, splits: dict[str, list[tuple[Path, str | None]]]
+) -> dict[str, list[tuple[Path, str | None]]]:
+    """The splits, what is held out not among what is trained on; files are read where their sizes are equal only."""
+    held = [path for name, rows in splits.items() if name != "train" for path, _ in rows]
+    by_size: dict[int, list[Path]] = {}
+    for path in held:
+        by_size.setdefault(_size(path), []).append(path)
+    digests: dict[Path, bytes] = {}
+
+    def digest(path: Path) -> bytes:
+        if path not in digests:
+            digests[path] = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else bytes(str(path), "utf-8")
+        return digests[path]
+
+    copies = [
+        path
+        for path, _ in splits["train"]
+        if any(digest(path) == digest(other) for other in by_size.get(_size(path), []))
+    ]
+    if not copies:
+        return splits
+    logging.getLogger(__name__).warning(
+        "left out %d pictures to train on that are held out as well: %s", len(copies), _named(folder, copies)
+    )
+    if len(copies) == len(splits["train"]):
+        raise DataError(f"all pictures in {folder / 'train'} are in another split as well: put different ones there")
+    gone = set(copies)
+    return {**splits, "train": [row for row in splits["train"] if row[0] not in gone]}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1  # a link to nowhere
 
 
 def _too_many_broken(folder: Path, broken: list[Path], total: int) -> DataError:
@@ -191,5 +257,5 @@ def _too_many_broken(folder: Path, broken: list[Path], total: int) -> DataError:
 
 
 def _named(folder: Path, paths: Iterable[Path]) -> str:
-    names = [str(path.relative_to(folder)) for path in paths]
+    names = [printable(path.relative_to(folder)) for path in paths]
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
