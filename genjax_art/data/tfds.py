@@ -18,6 +18,7 @@ from jaxtyping import Int
 from genjax_art import parts
 from genjax_art.data import sets
 from genjax_art.data.contract import ArraySource, DataError
+from genjax_art.data.features import check_features
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.request import Request
 from genjax_art.pictures import decode_picture
@@ -79,11 +80,16 @@ def open_records(request: Request, recipe: Recipe | None) -> RecordSource:
     """
     with _quiet():
         prepared = _prepare_ours(recipe, request) if recipe else _find_registered(request)
-        try:
-            builder = tfds.builder_from_directory(prepared)
-        except Exception as error:
-            raise _unreadable(prepared, error) from error
+        builder = _builder_from(prepared)
         return _open_prepared(builder, recipe, request, prepared)
+
+
+def _builder_from(prepared: Path) -> tfds.core.DatasetBuilder:
+    check_features(prepared)
+    try:
+        return tfds.builder_from_directory(prepared)
+    except Exception as error:
+        raise _unreadable(prepared, error) from error
 
 
 def _prepare_ours(recipe: Recipe, request: Request) -> Path:
@@ -143,7 +149,7 @@ def _find_registered(request: Request) -> Path:
     """The folder of a public set: prepared already, or now (that takes TensorFlow)."""
     base = request.data_dir / request.name.replace(":", "/")
     if found := _newest_version(base):
-        file_format = tfds.builder_from_directory(found).info.file_format.value
+        file_format = _builder_from(found).info.file_format.value
         if file_format in READABLE:
             return found
         raise DataError(
