@@ -24,17 +24,21 @@ def free_folder(name: str) -> Path:
 
 def train(arguments: Sequence[str]) -> int:
     command = cli.parse_train(arguments)
-    from genjax_art.build import build_plan, build_source
+    from genjax_art.build import build_plan, build_source, placed
     from genjax_art.run.layout import check_folder
     from genjax_art.run.training import run
+    from genjax_art.run.world import check_world
     from genjax_art.train.process import prepare_process
 
     prepare_process()
     folder = command.run_dir or free_folder(command.experiment.name)
     check_folder(folder, command.experiment.run.steps, resume=command.resume)
-    source = build_source(command.experiment)
-    plan = build_plan(command.experiment, source.spec)
-    return run(plan, source, folder, how=command.parallel, resume=command.resume)
+    experiment = placed(command.experiment)
+    source = build_source(experiment)
+    if command.resume:
+        source = check_world(folder, source, command.changed)
+    plan = build_plan(experiment, source.spec)
+    return run(plan, source, folder, how=command.parallel, resume=command.resume, changed=command.changed)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from genjax_art import parts, verbs
-from genjax_art.build import DEFAULT_PRESET, load_preset, preset_names
+from genjax_art.build import DEFAULT_PRESET, data_places, load_preset, placed, preset_names
 from genjax_art.config import Component, Experiment, RunOptions
-from genjax_art.errors import UsageError
+from genjax_art.errors import UsageError, unknown
 from genjax_art.options import Field, fields_of, make, typed, untyped
 
 T = TypeVar("T")
 DEFAULT_VERB = "grid"
+CHANGEABLE = ("data",)  # on --resume, by --changed
 SAMPLE_USAGE = "sample.py RUN [VERB] [--options]"
 
 
@@ -35,6 +36,8 @@ class TrainCommand:
     number."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --run-dir from its newest checkpoint."""
+    changed: tuple[str, ...] = ()
+    """What may have changed on --resume, by name: data (labels are matched by name; recorded in config.json)."""
     trust: tuple[str, ...] = ()
     """Modules from outside this package that a resumed run names and that may be imported."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -81,7 +84,8 @@ class SampleCommand:
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command of `train.py [PRESET] [--options]`.
 
-    On --resume the saved experiment takes the preset's place, and only lengths may be changed.
+    On --resume the saved experiment takes the preset's place; only lengths may be changed, where the data lie, and what
+    --changed names.
 
     Raises:
       UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: tyro's own messages.
@@ -99,10 +103,12 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     found: Any = _parse(make("train", [experiment, *others]), arguments, "train.py [PRESET]", _train_help())
     values = {field.name: getattr(found, field.name) for field in dataclasses.fields(TrainCommand)[1:]}
     command = TrainCommand(untyped(found.experiment), **values)
+    if strange := sorted(set(command.changed) - set(CHANGEABLE)):
+        raise unknown("name in --changed", strange[0], CHANGEABLE)
     if command.resume and command.run_dir is None:
         raise UsageError("--resume needs --run-dir, the folder of the run to go on with")
     if saved is not None:
-        _check_unchanged(untyped(typed(saved)), command.experiment)
+        _check_resumed(Path(str(command.run_dir)), saved, command, arguments)
     return command
 
 
@@ -223,12 +229,22 @@ def _saved(folder: Path, trust: Sequence[str]) -> Experiment:
     return read_experiment(folder, trust)[0]
 
 
-def _check_unchanged(saved: Experiment, asked: Experiment) -> None:
+def _check_resumed(folder: Path, saved: Experiment, command: TrainCommand, arguments: Sequence[str]) -> None:
+    """Refuses what may not be changed on --resume, and data whose place only the run names."""
+    from genjax_art.run.world import check_trusted, moved
+
+    given = {name: _value(arguments, f"--data.{name.replace('_', '-')}") for name in data_places(saved)}
+    check_trusted(folder, saved.data, given)
+    before = placed(moved(untyped(typed(saved)), given))
+    _check_unchanged(before, placed(command.experiment), command.changed)
+
+
+def _check_unchanged(saved: Experiment, asked: Experiment, allowed: Sequence[str] = ()) -> None:
     lengths = {f.name: getattr(asked.run, f.name) for f in dataclasses.fields(RunOptions) if f.metadata["on_resume"]}
     same = dataclasses.replace(saved, run=dataclasses.replace(saved.run, **lengths))
     pairs = [(f.name, getattr(same, f.name), getattr(asked, f.name)) for f in dataclasses.fields(Experiment)]
     pairs += [(f.name, getattr(same.run, f.name), getattr(asked.run, f.name)) for f in dataclasses.fields(RunOptions)]
-    if changed := [name for name, before, after in pairs if name != "run" and before != after]:
+    if changed := [name for name, before, after in pairs if name not in ("run", *allowed) and before != after]:
         raise UsageError(
             f"--resume cannot change {', '.join(changed)}; only {', '.join(sorted(lengths))} may change: train anew"
         )

@@ -5,6 +5,7 @@ beside the band of held-out pieces, Frechet distance, copies, reconstruction, la
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ class EvaluateCommand:
     """latest, best or a step."""
     raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Measure the parameters themselves instead of their moving average."""
+    data_dir: Path | None = None
+    """Where prepared sets lie; needed where the run names another directory than the default one."""
+    folder: Path | None = None
+    """Where your files lie now, if they were moved since the training."""
     json: Path | None = None
     """Write the numbers there too."""
     trust: tuple[str, ...] = ()
@@ -55,16 +60,23 @@ def evaluate(arguments: Sequence[str]) -> int:
     from genjax_art.data.batches import to_range
     from genjax_art.metrics.subject import Subject
     from genjax_art.run.load import load_run
+    from genjax_art.run.world import check_trusted, describe_change, moved
     from genjax_art.train.process import prepare_process
 
     prepare_process()
     run = load_run(command.run, command.checkpoint, which=command.which, trust=command.trust)
+    given = {"data_dir": command.data_dir, "folder": command.folder}
+    check_trusted(command.run, run.experiment.data, given, "--data-dir")
+    experiment = moved(run.experiment, given)
+    known = build_source(experiment)
+    if change := describe_change(command.run, known):
+        print(f"the data have changed since {command.run} was trained: {change}", file=sys.stderr)
     measures = measures or {name: _measure(name) for name in run.medium.metrics}
     subject = Subject(
         spec=run.spec,
         made=run.sample(command.n, command.seed),
-        held=build_source(run.experiment, command.split),
-        known=build_source(run.experiment),
+        held=build_source(experiment, command.split),
+        known=known,
         in_range=lambda x: to_range(x, run.spec),
         run=run,
     )

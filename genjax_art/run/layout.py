@@ -13,6 +13,7 @@ CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 CURVES = "curves.png"
+EXTRA = ("content", "history")  # what a config holds besides the experiment and the spec; runs of old have neither
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -35,6 +36,8 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         spec = config.pop("spec")
+        for name in EXTRA:
+            config.pop(name, None)
         shape, classes = tuple(map(int, spec["shape"])), tuple(map(str, spec["classes"]))
         # runs of version 1 do not say it: of what there was, only points went beyond their range
         bounded = bool(spec.get("bounded", spec["kind"] != "points"))
@@ -43,6 +46,17 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}: {error}); restore it or train anew") from error
     return config, array_spec
+
+
+def read_extra(folder: Path) -> dict[str, Any]:
+    """What the config holds besides the experiment: the content of the data, the history. Not checked.
+
+    Raises:
+      RunError: no run there, or its config cannot be read.
+    """
+    read_config(folder)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return {name: config[name] for name in EXTRA if name in config}
 
 
 def is_run(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
-from genjax_art.run import layout
+from genjax_art.run import layout, world
 from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.compile import Compiled, How, compile_step
@@ -74,8 +74,18 @@ def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.
     return plan.seeds.stream(of_seed)
 
 
-def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, resume: bool = False) -> int:
+def run(
+    plan: Plan,
+    source: Source,
+    folder: Path,
+    *,
+    how: How | None = None,
+    resume: bool = False,
+    changed: Collection[str] = (),
+) -> int:
     """Trains in `folder`; returns 0, or 128 + the number of the signal that ended it early (after a checkpoint).
+
+    What was `changed` on resuming is kept in the config's history.
 
     Raises:
       RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
@@ -91,7 +101,10 @@ def run(plan: Plan, source: Source, folder: Path, *, how: How | None = None, res
             Checkpoints(folder / layout.CHECKPOINTS, keep_latest=plan.run.keep_latest, keep_best=plan.run.keep_best)
         )
         state = checkpoints.restore(plan.state_shapes()) if fresh is None else fresh
-        layout.write_config(folder, plan.config)  # only now: a checkpoint that cannot be read changes nothing
+        extra = world.extra_of(folder, source, changed)
+        layout.write_config(
+            folder, {**plan.config, **extra}
+        )  # only now: a checkpoint that cannot be read changes nothing
         start = int(state.step)
         log = stack.enter_context(
             run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start)
