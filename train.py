@@ -14,15 +14,18 @@ def train(arguments: Sequence[str]) -> int:
     from genjax_art import cli
 
     command = cli.parse_train(arguments)
-    from genjax_art.build import build_plan, build_source
+    from genjax_art.build import build_plan, build_source, placed
     from genjax_art.run.layout import claim
     from genjax_art.run.training import run
+    from genjax_art.run.world import check_world
     from genjax_art.train.process import prepare_process
 
     prepare_process()
-    experiment = command.experiment
+    experiment = placed(command.experiment)
     with claim(command.run_dir, experiment.name, experiment.run.steps, resume=command.resume) as folder:
         source = build_source(experiment)
+        if command.resume:
+            source = check_world(folder, source, command.changed)
         plan = build_plan(experiment, source.spec)
         return run(plan, source, folder, how=command.parallel, resume=command.resume, changed=command.changed)
 

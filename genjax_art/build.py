@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import optax
@@ -166,6 +166,21 @@ def complete(experiment: Experiment) -> Experiment:
         optimizers=optimizers,
         data=full("data set", experiment.data),
     )
+
+
+def data_places(experiment: Experiment) -> tuple[str, ...]:
+    """The options of the data set that say where it lies, and not what it is: those that may be paths."""
+    known = parts.options(find_set(experiment.data.name))
+    return tuple(name for name, option in known.items() if option.type is Path or Path in get_args(option.type))
+
+
+def placed(experiment: Experiment) -> Experiment:
+    """The experiment with the places of its data as absolute paths: they hold from every directory."""
+    options = dict(experiment.data.options)
+    for name in data_places(experiment):
+        if options.get(name) is not None:
+            options[name] = str(Path(options[name]).expanduser().absolute())
+    return dataclasses.replace(experiment, data=Component(experiment.data.name, options))
 
 
 def build_source(experiment: Experiment, split: str | None = None) -> Source:

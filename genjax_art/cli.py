@@ -15,13 +15,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from genjax_art import interrupts, parts, verbs
-from genjax_art.build import DEFAULT_PRESET, find_part, load_preset, preset_names
+from genjax_art.build import DEFAULT_PRESET, data_places, find_part, load_preset, placed, preset_names
 from genjax_art.config import Component, Experiment, RunOptions, with_run
 from genjax_art.errors import UsageError, unknown
 from genjax_art.options import Field, fields_of, make, parse, typed, untyped
 
 T = TypeVar("T")
 DEFAULT_VERB = "grid"
+CHANGEABLE = ("model", "objective", "optimizers", "data", "ema_half_life", "ema_burn_in")  # on --resume, by --changed
 SAMPLE_USAGE = "sample.py RUN [VERB] [--options]"
 
 
@@ -86,8 +87,8 @@ class SampleCommand:
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command of `train.py [PRESET] [--options]`.
 
-    On --resume the saved experiment takes the preset's place, and only lengths may be changed, and what --changed
-    names.
+    On --resume the saved experiment takes the preset's place; only lengths may be changed, where the data lie, and what
+    --changed names.
 
     Raises:
       UsageError, RunError: as `load_preset`, `typed` and `read_experiment` do. SystemExit: after --help.
@@ -110,7 +111,7 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     if command.changed and not command.resume:
         raise UsageError("--changed needs --resume: it says what may differ from the run's own experiment")
     if saved is not None:
-        _check_unchanged(untyped(typed(saved)), command.experiment, command.changed)
+        _check_resumed(Path(str(command.run_dir)), saved, command, arguments)
         _warn_of_idle_steps(command.experiment)
     return command
 
@@ -239,6 +240,16 @@ def _saved(folder: Path, trust: Sequence[str]) -> Experiment:
     return saved if saved.run.schedule_steps else with_run(saved, schedule_steps=saved.run.steps)
 
 
+def _check_resumed(folder: Path, saved: Experiment, command: TrainCommand, arguments: Sequence[str]) -> None:
+    """Refuses what may not be changed on --resume, and data whose place only the run names."""
+    from genjax_art.run.world import check_trusted, moved
+
+    given = {name: _value(arguments, f"--data.{name.replace('_', '-')}") for name in data_places(saved)}
+    check_trusted(folder, saved.data, given)
+    before = placed(moved(untyped(typed(saved)), given))
+    _check_unchanged(before, placed(command.experiment), command.changed)
+
+
 def _warn_of_idle_steps(asked: Experiment) -> None:
     """Says so where the run is longer than the schedule of a learning rate that ends with it."""
     length = asked.run.schedule_steps or asked.run.steps
@@ -249,9 +260,6 @@ def _warn_of_idle_steps(asked: Experiment) -> None:
             f"length, and stays at its end from then on; --schedule-steps {asked.run.steps} stretches it",
             file=sys.stderr,
         )
-
-
-CHANGEABLE = ("model", "objective", "optimizers", "data", "ema_half_life", "ema_burn_in")
 
 
 def _check_unchanged(saved: Experiment, asked: Experiment, may: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ beside the band of held-out pieces, Frechet distance, copies, reconstruction, la
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ class EvaluateCommand:
     """latest, best or a step."""
     raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Measure the parameters themselves instead of their moving average."""
+    data_dir: Path | None = None
+    """Where prepared sets lie; needed where the run names another directory than the default one."""
+    folder: Path | None = None
+    """Where your files lie now, if they were moved since the training."""
     json: Path | None = None
     """Write the numbers there too."""
     trust: tuple[str, ...] = ()
@@ -56,12 +61,19 @@ def evaluate(arguments: Sequence[str]) -> int:
     from genjax_art.data.batches import to_range
     from genjax_art.metrics.subject import Subject
     from genjax_art.run.load import load_run
+    from genjax_art.run.world import check_trusted, describe_change, moved
     from genjax_art.train.process import prepare_process
 
     prepare_process()
     run = load_run(command.run, command.checkpoint, which=command.which, trust=command.trust)
+    given = {"data_dir": command.data_dir, "folder": command.folder}
+    check_trusted(command.run, run.experiment.data, given, "--data-dir")
+    experiment = moved(run.experiment, given)
+    known = build_source(experiment)
+    if change := describe_change(command.run, known):
+        print(f"the data have changed since {command.run} was trained: {change}", file=sys.stderr)
     measures = measures or {name: _measure(name) for name in run.medium.metrics}
-    held, known = build_source(run.experiment, command.split), build_source(run.experiment)
+    held = build_source(experiment, command.split)
     for name, data in ((command.split, held), ("training", known)):
         if len(data) < 2:
             raise RunError(f"the {name} data has {len(data)} example: measures need at least 2; see --split")

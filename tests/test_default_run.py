@@ -24,3 +24,11 @@ def test_the_default_preset_takes_steps_on_real_digits(command, tmp_path):
     assert layout.last_step(folder) == 3
     (picture,) = (folder / layout.SAMPLES).iterdir()
     assert np.asarray(Image.open(picture)).std() > 0
+
+
+def test_points_are_walked_without_further_words(command, tmp_path):
+    run = tmp_path / "run"
+    ended = command("train", "ring8", "--steps", 1, "--sample-every", 0, "--parallel", "jit", "--run-dir", run)
+    assert ended.status == 0, ended.err
+    assert command("sample", run, "walk").status == 0
+    assert np.asarray(Image.open(run / "walk.png")).std() > 0

@@ -58,5 +58,5 @@ def existing_folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
         raise DataError(f"{name} needs the folder of your files: pass folder (--data.folder DIR)")
     path = expanded(folder)
     if not path.is_dir():
-        raise DataError(f"folder {path} does not exist or is no folder: pass the one with your files")
+        raise DataError(f"folder {path} is no folder or does not exist: pass that of your files (--data.folder DIR)")
     return path

@@ -43,7 +43,7 @@ def with_history(folder: Path, config: Mapping[str, Any], step: int) -> dict[str
         return dict(config)
     saved = _raw(folder)
     entries = _history(saved, folder)
-    before, after = _fields(layout.read_config(folder)[0]), _fields(json.loads(json.dumps(config)))
+    before, after = _fields(saved), _fields(json.loads(json.dumps(config)))
     changed = {name: [before.get(name), after[name]] for name in after if before.get(name, after[name]) != after[name]}
     if changed:
         entries.append({"step": step, "changed": changed})
@@ -56,6 +56,8 @@ def config_at(config: Mapping[str, Any], entries: list[dict[str, Any]], step: in
     for entry in reversed(entries):
         if entry["step"] >= step:
             for name, (before, _) in entry["changed"].items():
+                if name == layout.CONTENT:  # of the data, not of the experiment
+                    continue
                 (config if name in config else config["run"])[name] = before
     return config
 

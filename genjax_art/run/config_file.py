@@ -95,7 +95,8 @@ def _check(where: str, depth: int, value: Any) -> None:
         raise ValueError(f"{where[:100]} is nested more than {DEEPEST} levels deep")
     if isinstance(value, str) and len(value) > LONGEST_STRING:
         raise ValueError(f"{where} has a word of more than {LONGEST_STRING} characters")
-    longest = MOST_CLASSES if where == "spec.classes" or where.startswith("history") else LONGEST_LIST
+    names = where in ("spec.classes", "content.classes") or where.startswith("history")
+    longest = MOST_CLASSES if names else LONGEST_LIST
     if isinstance(value, list | dict) and len(value) > longest:
         raise ValueError(f"{where} has {len(value):,} entries, more than {longest:,}")
     if isinstance(value, int | float) and not abs(value) < math.inf:

@@ -23,6 +23,7 @@ SAMPLES = "samples"
 CURVES = "curves.png"
 ROOM = 200  # bytes of the longest name below a run folder, at least
 HISTORY = "history"  # in the config: what was changed when the run was resumed (see `changes.py`)
+CONTENT = "content"  # in the config: what the data hold (see `world.py`)
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -43,7 +44,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
     try:
         config = config_file.read(path)
         array_spec = config_file.array_spec(config.pop("spec", None))
-        config = {name: value for name, value in migrate(config).items() if name != HISTORY}
+        config = {name: value for name, value in migrate(config).items() if name not in (HISTORY, CONTENT)}
     except (ValueError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"{path} cannot be read ({reason}); restore it or train anew") from error

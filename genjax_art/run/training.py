@@ -14,6 +14,7 @@ import numpy as np
 from genjax_art import interrupts, sampling
 from genjax_art.build import Plan
 from genjax_art.data.batches import batches, to_range
+from genjax_art.data.content import content_of
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
 from genjax_art.files import quoted
@@ -109,8 +110,9 @@ def run(
         state = _first_state(plan, folder, checkpoints, resume, changed)
         checkpoints.prepare()
         start = int(state.step)
+        content = content_of(source).to_json()
         # only now: a checkpoint that cannot be read changes nothing
-        layout.write_config(folder, changes.with_history(folder, plan.config, start))
+        layout.write_config(folder, changes.with_history(folder, {**plan.config, layout.CONTENT: content}, start))
         began = time.monotonic()
         while True:
             try:

@@ -1,0 +1,121 @@
+"""What a data set holds, in a few words that a run keeps: to notice on resuming or measuring that it has changed."""
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from genjax_art.data.contract import DataError, Source
+from genjax_art.data.folders import visible_files
+from genjax_art.spec import ArraySpec
+
+
+@dataclass(frozen=True)
+class Content:
+    """The number of examples, the names of the classes, and a checksum of all examples in their order.
+
+    The checksum is empty where the source has no arrays to compute it of.
+    """
+
+    examples: int
+    classes: tuple[str, ...]
+    checksum: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "classes": list(self.classes)}
+
+
+def content_of(source: Source) -> Content:
+    """The content of a source: of arrays in memory all bytes count, of a set that is too large the names and sizes of
+    its files. A source of your own may have a `fingerprint`, any word. Where the data lie does not count.
+    """
+    if isinstance(source, Relabelled):
+        return content_of(source.source)
+    return Content(len(source), source.spec.classes, _checksum(source))
+
+
+def content_from_json(data: Any) -> Content | None:
+    """What `Content.to_json` gave; None for anything else, such as the nothing that old runs have."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("examples"), int):
+        return None
+    classes, checksum = data.get("classes"), data.get("checksum")
+    if not isinstance(classes, list) or not isinstance(checksum, str):
+        return None
+    return Content(data["examples"], tuple(map(str, classes)), checksum)
+
+
+def _checksum(source: Any) -> str:
+    if isinstance(own := getattr(source, "fingerprint", None), str):
+        return own
+    digest = hashlib.sha256()
+    if isinstance(arrays := getattr(source, "arrays", None), Mapping):
+        for name, array in sorted(arrays.items()):
+            check = 0
+            for start in range(0, len(array), 4096):  # memory-mapped arrays are not copied whole
+                piece = np.ascontiguousarray(array[start : start + 4096])
+                check = zlib.crc32(piece.view(np.uint8).reshape(-1).data, check)
+            digest.update(f"{name}{array.dtype.str}{array.shape}{check}\n".encode())
+    elif (prepared := getattr(source, "prepared", None)) is not None:
+        for path in visible_files(prepared):
+            digest.update(f"{path.relative_to(prepared)}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
+    else:
+        return ""
+    return digest.hexdigest()[:16]
+
+
+def difference(before: Content, now: Content) -> str:
+    """What differs, in words; empty where nothing does."""
+    found = [
+        f"{what} {', '.join(names)}"
+        for what, names in (
+            ("new classes", [name for name in now.classes if name not in before.classes]),
+            ("missing classes", [name for name in before.classes if name not in now.classes]),
+        )
+        if names
+    ]
+    if not found and before.classes != now.classes:
+        found.append("classes in another order")
+    if before.examples != now.examples:
+        found.append(f"{before.examples} examples before and {now.examples} now")
+    elif before.checksum and now.checksum and before.checksum != now.checksum:
+        found.append("other examples, as many as before")
+    return ", ".join(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Relabelled:
+    """A source with the classes of an older one, labels matched by name."""
+
+    source: Source
+    classes: tuple[str, ...]
+
+    @property
+    def spec(self) -> ArraySpec:
+        return ArraySpec(**{**asdict(self.source.spec), "classes": self.classes})
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, indices: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        rows = self.source.take(indices)
+        table = np.asarray([self.classes.index(name) for name in self.source.spec.classes], np.int32)
+        return {**rows, "label": table[rows["label"]]} if "label" in rows else rows
+
+
+def with_classes(source: Source, classes: tuple[str, ...]) -> Source:
+    """The source with these classes, in their order; those that it has no example of may be among them.
+
+    Raises:
+      DataError: it has classes that are not among them, or none while there are some.
+    """
+    if source.spec.classes == classes:
+        return source
+    if new := [name for name in source.spec.classes if name not in classes]:
+        raise DataError(f"the run knows no class {', '.join(new)}: move them out of the data, or train anew")
+    if not source.spec.classes:
+        raise DataError(f"the data have no labels, but the run has {', '.join(classes)}: train anew")
+    return Relabelled(source, classes)
