@@ -53,7 +53,7 @@ def test_moved_data_are_the_same_data(command, trained, monkeypatch):
     assert gone.status == 1 and "--data.folder" in gone.err and len(gone.err.splitlines()) == 1
     assert resume(command, trained, 4, "--data.folder", os.path.join("..", "new")).status == 0
     assert config_of(trained)["data"]["options"]["folder"].endswith("new")
-    assert [[*entry["changed"]][0] for entry in config_of(trained)["history"]] == ["steps", "data"]
+    assert [next(iter(entry["changed"])) for entry in config_of(trained)["history"]] == ["steps", "data"]
     other = resume(command, trained, 5, "--data.folder", trained / "new", "--data.size", 9, 9)
     assert other.status == 2 and "--resume cannot change data" in other.err
 
