@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ METHODS = {
     "two_judges": ["two_judges", "bouncing", "strips"],
     "learned_prior": ["learned_prior"],
 }
+TRAINED: dict[str, Path] = {}  # by this process
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +37,24 @@ def their_folder(own_data, monkeypatch):
     monkeypatch.syspath_prepend(str(PLUGINS))
 
 
+@pytest.fixture
+def trained(command, tmp_path_factory, tmp_path):
+    """`trained(name)`: the folder `run`, of the two steps that the method's file asks for; each is trained once."""
+
+    def copy(name):
+        if name not in TRAINED:
+            folder = tmp_path_factory.mktemp(name) / "run"
+            ended = command("train", f"{name}.py", "--parallel", "jit", "--run-dir", folder)
+            assert ended.status == 0, ended.err
+            TRAINED[name] = folder
+        return shutil.copytree(TRAINED[name], tmp_path / "run")
+
+    return copy
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_of_ones_own_trains_resumes_and_draws(name, command, tmp_path):
-    trust, run = ["--trust", *METHODS[name]], tmp_path / "run"
-    ended = command("train", f"{name}.py", "--parallel", "jit", "--run-dir", run)
-    assert ended.status == 0, ended.err
+def test_a_method_of_ones_own_trains_resumes_and_draws(name, command, trained, tmp_path):
+    trust, run = ["--trust", *METHODS[name]], trained(name)
     ended = command("train", "--resume", "--run-dir", run, "--steps", 4, "--parallel", "jit", *trust)
     assert ended.status == 0, ended.err
     whole = command("train", f"{name}.py", "--steps", 4, "--parallel", "jit", "--run-dir", tmp_path / "whole")
@@ -63,9 +78,8 @@ def test_a_method_of_ones_own_trains_resumes_and_draws(name, command, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["two_level_vae", "vae_gan", "learned_prior"])
-def test_its_encoder_reads_a_picture_of_the_users(name, command, tmp_path):
-    run, trust = tmp_path / "run", ["--trust", *METHODS[name]]
-    assert command("train", f"{name}.py", "--parallel", "jit", "--run-dir", run).status == 0
+def test_its_encoder_reads_a_picture_of_the_users(name, command, trained, tmp_path):
+    run, trust = trained(name), ["--trust", *METHODS[name]]
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(tmp_path / "mine.png")
     ended = command("sample", run, "vary", "--picture", tmp_path / "mine.png", "--n", 3, *trust)
     assert ended.status == 0 and (run / "vary.png").is_file(), ended.err
@@ -73,9 +87,8 @@ def test_its_encoder_reads_a_picture_of_the_users(name, command, tmp_path):
     assert ended.status == 0 and (run / "walk.gif").is_file(), ended.err
 
 
-def test_draws_come_from_the_learned_prior(command, tmp_path):
-    assert command("train", "learned_prior.py", "--parallel", "jit", "--run-dir", tmp_path / "run").status == 0
-    run = load_run(tmp_path / "run", trust=["learned_prior"])
+def test_draws_come_from_the_learned_prior(trained):
+    run = load_run(trained("learned_prior"), trust=["learned_prior"])
     z = run.draw(jax.random.key(0), 400)
     far = run.weights._replace(params=jax.tree.map(lambda p: p, dict(run.weights.params)))
     far.params["prior"] = {**far.params["prior"], "mu": far.params["prior"]["mu"] + 100.0}
@@ -83,9 +96,8 @@ def test_draws_come_from_the_learned_prior(command, tmp_path):
     np.testing.assert_allclose(np.asarray(moved), z + 100.0, rtol=1e-4)
 
 
-def test_a_run_that_names_code_from_outside_asks_before_it_is_imported(command, tmp_path):
-    run = tmp_path / "run"
-    assert command("train", "two_judges.py", "--parallel", "jit", "--run-dir", run).status == 0
+def test_a_run_that_names_code_from_outside_asks_before_it_is_imported(command, trained):
+    run = trained("two_judges")
     for module in METHODS["two_judges"]:
         sys.modules.pop(module, None)
     resume = ("train", "--resume", "--run-dir", run, "--steps", 4)
@@ -99,11 +111,10 @@ def test_a_run_that_names_code_from_outside_asks_before_it_is_imported(command, 
     assert command("sample", run, "--trust", *METHODS["two_judges"]).status == 0
 
 
-def test_a_measure_of_ones_own(command, tmp_path, monkeypatch):
+def test_a_measure_of_ones_own(trained, tmp_path):
     from genjax_art import evaluate
 
-    run = tmp_path / "run"
-    assert command("train", "two_judges.py", "--parallel", "jit", "--run-dir", run).status == 0
+    run = trained("two_judges")
     words = ["--n", "6", "--metrics", "levels:measure", "--trust", *METHODS["two_judges"]]
     assert evaluate.evaluate([str(run), *words, "--json", str(tmp_path / "numbers.json")]) == 0
     numbers = json.loads((tmp_path / "numbers.json").read_text())

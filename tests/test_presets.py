@@ -18,7 +18,18 @@ from genjax_art.verbs import grid
 from genjax_art.verbs.output import Output
 
 
-@pytest.mark.parametrize("name", preset_names())
+def of_each_kind() -> list[str]:
+    """The names of presets, one for each model with each objective on each medium, with labels and without."""
+    kinds: dict[tuple[object, ...], str] = {}
+    for name in sorted(preset_names(), key=lambda name: not name.endswith("-small")):
+        preset = load_preset(name)
+        spec = spec_of(preset.data)
+        labelled = bool(build_plan(preset, spec).method.classes)
+        kinds.setdefault((preset.model.name, preset.objective.name, spec.kind, labelled), name)
+    return sorted(kinds.values())
+
+
+@pytest.mark.parametrize("name", of_each_kind())
 def test_presets_train_resume_and_draw(name, quick_runs, tmp_path, monkeypatch):
     preset = load_preset(name)
     spec = smaller(spec_of(preset.data))
