@@ -35,7 +35,7 @@ TRANSFORMS = {"discriminator": optax.sgd(0.01), "generator": optax.sgd(0.01)}
 
 
 def start(method):
-    params, extras = method.init(jax.random.key(0))
+    params, extras = jax.jit(method.init)(jax.random.key(0))
     return create_state(method.players, params, extras)
 
 
@@ -80,7 +80,7 @@ def test_losses_with_penalties():
     def run(state, batch):
         def update(method, name):
             (player,) = (player for player in method.players if player.name == name)
-            _, extras = method.init(jax.random.key(0))  # with the memory that it needs
+            _, extras = jax.jit(method.init)(jax.random.key(0))  # with the memory that it needs
             return make_step((player,))(state.replace(extras=extras), batch)
 
         with_both = {loss: make_step(m.players)(state, batch) for loss, m in plain.items()}
@@ -155,7 +155,7 @@ def test_spectral_norm_makes_every_layer_of_the_discriminator_a_contraction():
     spec = SHAPES["image"]
     network = SMALL["resnet"](spec)["discriminator"]
     x = jnp.asarray(batch_for(spec)["x"])
-    variables = network.init(jax.random.key(0), x)
+    variables = jax.jit(network.init)(jax.random.key(0), x)
     variables = jax.tree.map(lambda leaf: 5 * leaf, {"params": variables["params"]}) | {
         "spectral": variables["spectral"]
     }

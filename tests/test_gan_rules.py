@@ -64,7 +64,7 @@ TOGETHER = {
 def toy(**options):
     """G(z) = 2 + 0.1 z, D's logit 0.3 (sum of x) - 0.1, plane points."""
     method = gan.build(NETWORKS, POINTS, SGD, rules=Rules(**options))
-    return method, *method.init(KEY)
+    return method, *jax.jit(method.init)(KEY)
 
 
 # Regularisers.
@@ -131,7 +131,7 @@ def test_consistency_is_what_a_shift_changes(name, size):
     for centre in (False, True):
         networks = {"generator": Still(), "discriminator": Corner(centre)}
         method = gan.build(networks, ArraySpec((16, 16, 1)), SGD, rules=Rules(penalties={name: 1.0}))
-        params, extras = method.init(KEY)
+        params, extras = jax.jit(method.init)(KEY)
         loss = jax.jit(method.players[0].loss)
         found = loss(params["discriminator"], params, extras, {"x": dot(512)}, KEY)[1][0][name]
         assert float(found) == pytest.approx(size * 24 / 25 if centre else 0.0, rel=0.05, abs=1e-6)
@@ -142,7 +142,7 @@ def test_consistency_looks_again_through_the_augmentations_that_the_rules_name()
     networks = {"generator": Still(), "discriminator": Corner(True)}
     rules = Rules(penalties={"cr": 1.0}, second_look=("flip",))
     method = gan.build(networks, ArraySpec((16, 16, 1)), SGD, rules=rules)
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     found = jax.jit(method.players[0].loss)(params["discriminator"], params, extras, {"x": dot(512)}, KEY)
     assert float(found[1][0]["cr"]) == pytest.approx(0.5, rel=0.15)
 
@@ -152,7 +152,7 @@ def test_orthogonal_looks_at_its_own_player():
     networks = small_networks("mlp", spec)
     rules = {"penalties": {"orthogonal": 1.0}, "generator_penalties": {"orthogonal": 1.0}}
     method = gan.build(networks, spec, SGD, rules=Rules(**rules))
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     for player in method.players:
         batch = {"x": jnp.asarray(noise_batch(spec, 4)["x"])}
         _, (metrics, _) = jax.jit(player.loss)(params[player.name], params, extras, batch, KEY)
@@ -194,7 +194,7 @@ def test_every_regulariser_has_the_gradient_of_its_differences_and_is_finite_at_
 
         def loss_along(method, which):
             with jax.enable_x64(False):
-                first = method.init(KEY)
+                first = jax.jit(method.init)(KEY)
             params, extras = jax.tree.map(lambda leaf: leaf.astype(float), first)
             player = method.players[which]
             others = {name: value for name, value in params.items() if name != player.name}
@@ -341,7 +341,7 @@ def test_rules_together_step_alike_on_one_device_and_on_eight(model, kind):
     found = {}
     for how in ("jit", "pmap"):
         compiled = compile_step(make_step(method.players), how)
-        state = compiled.put_state(create_state(method.players, *method.init(KEY)))
+        state = compiled.put_state(create_state(method.players, *jax.jit(method.init)(KEY)))
         for n in range(2):
             state, metrics = compiled.step(state, compiled.put_batch(noise_batch(spec, 32, seed=n)))
         found[how] = jax.device_get((state, metrics))

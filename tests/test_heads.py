@@ -65,7 +65,7 @@ def cross_entropy(logits, label):
 def test_both_players_of_acgan_pay_for_wrong_classes():
     method, networks = made(acgan, class_weight=3.0)
     free, _ = made(acgan, class_weight=0.0)
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     of_real, of_fake = outputs(method, networks, params)
     real, fake = (np.mean(cross_entropy(logits, BATCH["label"])) for logits in (of_real, of_fake))
     for which, expected, accurate in ((0, real + fake, of_real), (1, fake, of_fake)):
@@ -77,9 +77,9 @@ def test_both_players_of_acgan_pay_for_wrong_classes():
 
 def test_the_discriminator_of_acgan_is_not_shown_the_label():
     method, networks = made(acgan)
-    params, _ = method.init(KEY)
+    params, _ = jax.jit(method.init)(KEY)
     assert set(params["discriminator"]) == {"network", "class"}
-    plain = networks["discriminator"].init(KEY, BATCH["x"], None)["params"]
+    plain = jax.jit(networks["discriminator"].init)(KEY, BATCH["x"], None)["params"]
     assert jax.tree.map(jnp.shape, params["discriminator"]["network"]) == jax.tree.map(jnp.shape, plain)
 
 
@@ -91,7 +91,7 @@ def test_codes_are_uniform_and_normal():
     networks = small_networks("mlp", SPEC, latents=9)
     generator = WithCodes(networks["generator"], 4, 2)
     assert (generator.latents, generator.classes) == (9, 0)
-    variables = generator.init(KEY, z[:5])
+    variables = jax.jit(generator.init)(KEY, z[:5])
     x, stretched = (generator.apply(variables, v) for v in (z[:5], z[:5].at[:, :4].multiply(3.0)))
     np.testing.assert_array_equal(x, stretched)  # only the largest counts
     assert np.abs(generator.apply(variables, z[:5].at[:, 0].set(99.0).at[:, 1].set(0.0)) - x).max() > 1e-4
@@ -100,7 +100,7 @@ def test_codes_are_uniform_and_normal():
 def test_both_players_of_infogan_pay_for_codes_that_cannot_be_read():
     method, networks = made(infogan, categories=4, continuous=2, information=0.5)
     free, _ = made(infogan, categories=4, continuous=2, information=0.0)
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     z = np.asarray(jax.random.normal(fold(KEY, "latents"), (6, 8)))
     found = np.asarray(outputs(method, networks, params)[1])
     squares = np.sum((found[:, 4:] - z[:, 4:6]) ** 2, -1)
@@ -115,7 +115,7 @@ def test_both_players_of_infogan_pay_for_codes_that_cannot_be_read():
 def test_the_information_reaches_the_generator():
     """Along its gradient the metric falls and rises as the difference says."""
     methods = [made(infogan, categories=3, continuous=1, information=weight)[0] for weight in (1.0, 0.0)]
-    params, extras = methods[0].init(KEY)
+    params, extras = jax.jit(methods[0].init)(KEY)
     own, unflatten = jax.flatten_util.ravel_pytree(params["generator"])
 
     def loss(method, t=0.0, along=0.0):
@@ -137,7 +137,7 @@ def test_the_information_reaches_the_generator():
 @pytest.mark.parametrize("objective", [acgan, infogan])
 def test_heads_are_finite_at_extreme_weights(objective, scale):
     method, _ = made(objective)
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     params = jax.tree.map(lambda leaf: scale * leaf, params)
     for which in (0, 1):
 
@@ -154,7 +154,7 @@ def test_heads_step_alike_on_one_device_and_on_eight(objective, kind):
     found = {}
     for how in ("jit", "pmap"):
         compiled = compile_step(make_step(method.players), how)
-        state = compiled.put_state(create_state(method.players, *method.init(KEY)))
+        state = compiled.put_state(create_state(method.players, *jax.jit(method.init)(KEY)))
         found[how] = jax.device_get(compiled.step(state, compiled.put_batch(noise_batch(SPECS[kind], 8))))
     for a, b in zip(jax.tree.leaves(found["jit"]), jax.tree.leaves(found["pmap"]), strict=True):
         assert np.isfinite(a).all()
@@ -175,7 +175,7 @@ def test_heads_go_with_every_rule_but_packs():
     rules = Rules(penalties={"lecam": 0.3}, augmentations=("cutout",), augmentation_policy="adaptive", top_k=0.5)
     for objective in (acgan, infogan):
         method, _ = made(objective, rules=rules)
-        params, extras = method.init(KEY)
+        params, extras = jax.jit(method.init)(KEY)
         metrics = loss_of(method, 0, params, extras)[1][0]
         assert {"lecam", "augmentation"} <= metrics.keys() and set(rules.first_memory()) <= set(extras[MEMORY])
         with pytest.raises(UsageError, match=r"packs (have no label|hold no single examples)"):

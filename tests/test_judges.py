@@ -77,7 +77,7 @@ def clips(rules=OF_CLIPS, **options):
 
 def play(*judges, generator=None, **options):
     method = gan.play_judges(generator or Generator(), judges, SPEC, SGD, **options)
-    return method, *method.init(KEY)
+    return method, *jax.jit(method.init)(KEY)
 
 
 def loss_of(played, name, batch=BATCH):
@@ -121,7 +121,7 @@ def test_one_judge_is_the_gan():
     networks = {G: Generator(), D: Discriminator()}
     plain = gan.build(networks, SPEC, SGD, rules=rules)
     for name in (D, G):
-        found = loss_of(play(clips(rules)), name), loss_of((plain, *plain.init(KEY)), name)
+        found = loss_of(play(clips(rules)), name), loss_of((plain, *jax.jit(plain.init)(KEY)), name)
         jax.tree.map(np.testing.assert_array_equal, *found)
 
 

@@ -45,7 +45,7 @@ def built(name, spec):
 
 def outputs(network, *inputs, train=True):
     """What a fresh network makes of its inputs."""
-    variables = network.init(KEY, *inputs)
+    variables = jax.jit(network.init)(KEY, *inputs)
     return network.apply(variables, *inputs, train=train, mutable=["batch_stats", "spectral"])[0]
 
 
@@ -123,7 +123,7 @@ def test_conditional_models_look_at_the_label(name):
 
 
 def parameters_of(network, *inputs):
-    variables = jax.eval_shape(lambda: network.init(KEY, *inputs))
+    variables = jax.eval_shape(lambda: jax.jit(network.init)(KEY, *inputs))
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
         for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])

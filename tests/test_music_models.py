@@ -37,7 +37,7 @@ def rolls(seed, bars, n=3, voices=VOICES):
 def decoder_of(bars, layers=1):
     networks = music_vae.build(notes.roll_spec(bars, VOICES), decoder_layers=layers, **TINY)
     decoder = networks["decoder"]
-    params = decoder.init(jax.random.key(0), jnp.zeros((1, 5)), jnp.zeros((1, bars * 16, 60, 2 * VOICES)))
+    params = jax.jit(decoder.init)(jax.random.key(0), jnp.zeros((1, 5)), jnp.zeros((1, bars * 16, 60, 2 * VOICES)))
     return decoder, params
 
 
@@ -111,10 +111,10 @@ def test_shapes(bars):
     networks = music_vae.build(notes.roll_spec(bars, VOICES), **TINY)
     x = jnp.asarray(rolls(0, bars))
     encoder = networks["encoder"]
-    mu, logvar = encoder.apply(encoder.init(jax.random.key(0), x), x)
+    (mu, logvar), _ = jax.jit(encoder.init_with_output)(jax.random.key(0), x)
     assert mu.shape == logvar.shape == (3, 5)
     decoder, params = decoder_of(bars)
-    assert decoder.apply(params, mu, x).shape == (3, 16 * bars, VOICES, notes.TOKENS)
+    assert jax.eval_shape(decoder.apply, params, mu, x).shape == (3, 16 * bars, VOICES, notes.TOKENS)
 
 
 def test_a_logit_sees_the_steps_before_and_the_voices_above_and_nothing_else():
@@ -150,14 +150,15 @@ def test_free_running_writes_what_teacher_forcing_finds_likeliest():
     nothing, free = jnp.zeros((4, 32, VOICES), jnp.int32), jnp.zeros((32,), bool)
     decode = jax.jit(functools.partial(decoder.apply, temperature=0.0, method="decode"))
     made = decode(params, z, jnp.zeros((4, 32, VOICES)), nothing, free)
-    logits = decoder.apply(params, z, tokens.roll_from_tokens(made))
+    apply = jax.jit(decoder.apply)
+    logits = apply(params, z, tokens.roll_from_tokens(made))
     np.testing.assert_array_equal(jnp.argmax(logits, -1), made)
     assert len(np.unique(made)) > 3
     given = jnp.full((4, 32, VOICES), 7, jnp.int32)
     first = jnp.arange(32) < 10
     mixed = decode(params, z, jnp.zeros((4, 32, VOICES)), given, first)
     assert (mixed[:, :10] == 7).all()
-    logits = decoder.apply(params, z, tokens.roll_from_tokens(mixed))
+    logits = apply(params, z, tokens.roll_from_tokens(mixed))
     np.testing.assert_array_equal(jnp.argmax(logits, -1)[:, 10:], mixed[:, 10:])
 
 
@@ -186,24 +187,26 @@ def muse(bars, **options):
     networks = muse_gan.build(notes.roll_spec(bars, 3), latents=4, width=4, critic_width=2, **options)
     generator, critic = networks["generator"], networks["discriminator"]
     z = jax.random.normal(jax.random.key(0), (6, 4))
-    return generator, generator.init(jax.random.key(1), z), critic, z
+    return generator, jax.jit(generator.init)(jax.random.key(1), z), critic, z
 
 
 @pytest.mark.parametrize("bars", [2, 4])
 @pytest.mark.parametrize("binarise", [False, True])
 def test_the_generator_writes_rolls_in_range_and_the_critic_reads_them(bars, binarise):
     generator, variables, critic, z = muse(bars, binarise=binarise)
-    x, _ = generator.apply(variables, z, mutable=["batch_stats"])
+    x, _ = jax.jit(functools.partial(generator.apply, mutable=["batch_stats"]))(variables, z)
     assert x.shape == (6, 16 * bars, 60, 6) and x.min() >= -1 and x.max() <= 1
     assert bool(jnp.isin(x, jnp.asarray([-1.0, 1.0])).all()) is binarise
-    assert critic.apply(critic.init(jax.random.key(2), x), x)["logits"].shape == (6,)
-    drawn = generator.apply(variables, z, train=False)
+    judged, _ = jax.eval_shape(critic.init_with_output, jax.random.key(2), x)
+    assert judged["logits"].shape == (6,)
+    drawn = jax.jit(functools.partial(generator.apply, train=False))(variables, z)
     assert bool(jnp.isin(drawn, jnp.asarray([-1.0, 1.0])).all())
 
 
 def test_a_binarised_roll_is_one_that_tokens_can_say():
     generator, variables, _, z = muse(2, binarise=True)
-    x, _ = generator.apply(jax.tree.map(lambda p: 3.0 * p, variables), z, mutable=["batch_stats"])
+    apply = jax.jit(functools.partial(generator.apply, mutable=["batch_stats"]))
+    x, _ = apply(jax.tree.map(lambda p: 3.0 * p, variables), z)
     roll = (x + 1.0) / 2.0
     assert roll.sum() > 0
     np.testing.assert_array_equal(tokens.roll_from_tokens(tokens.tokens_from_roll(roll)), roll)

@@ -47,7 +47,7 @@ def test_spectral_norm_finds_the_largest_singular_value():
     spec = SPECS["image"]
     network = small_networks("dcgan", spec, width=3, discriminator_norm="spectral", conditional=True)["discriminator"]
     x = jax.random.normal(KEY, (4, *spec.shape))
-    variables = network.init(KEY, x, LABEL)
+    variables = jax.jit(network.init)(KEY, x, LABEL)
     assert set(variables) == {"params", "spectral"}
     params = jax.tree.map(lambda leaf: 5 * leaf, variables["params"])
     apply = jax.jit(lambda stats: network.apply({"params": params, "spectral": stats}, x, LABEL, mutable=["spectral"]))
@@ -90,7 +90,7 @@ def test_dcgan_with_conditional_batch_norm_makes_each_class_by_its_gains(kind):
         "generator"
     ]
     z = jnp.ones((4, generator.latents))
-    variables = generator.init(KEY, z, LABEL)
+    variables = jax.jit(generator.init)(KEY, z, LABEL)
     assert not any("Dense" in path and "bias" in path for path in paths(variables["params"]))
     (dense,) = (leaf for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]) if "Dense" in str(path))
     assert dense.shape[0] == generator.latents  # the label is not beside z
@@ -98,7 +98,7 @@ def test_dcgan_with_conditional_batch_norm_makes_each_class_by_its_gains(kind):
     assert made.shape == (4, *spec.shape)
     assert np.abs(made[1] - made[3]).max() < 1e-5 and np.abs(made[0] - made[1]).max() > 1e-6
     plain = dataclasses.replace(generator, classes=0)
-    stats = plain.init(KEY, z, None)["batch_stats"]
+    stats = jax.jit(plain.init)(KEY, z, None)["batch_stats"]
     assert all("BatchNorm_0" in path for path in paths(stats))
 
 
@@ -130,7 +130,7 @@ def test_a_discriminator_with_minibatch_deviation_sees_that_examples_are_alike(m
     spec = SPECS["image"]
     network = small_networks(model, spec, minibatch_deviation=4)["discriminator"]
     x = jax.random.normal(KEY, (8, *spec.shape))
-    variables = network.init(KEY, x)
+    variables = jax.jit(network.init)(KEY, x)
     apply = jax.jit(lambda x: network.apply(variables, x, None, False, mutable=["spectral"])[0]["logits"])
     varied, alike = apply(x), apply(x.at[1:4].set(x[0]))
     assert abs(float(varied[0] - alike[0])) > 1e-4

@@ -40,7 +40,7 @@ def test_any_discriminator_judges_packs(model):
     spec = ArraySpec((8, 8, 1))
     networks = small_networks(model, spec)
     method = gan.build(networks, spec, TRANSFORMS, rules=Rules(packing=3, loss="wasserstein"))
-    params, extras = method.init(jax.random.key(0))
+    params, extras = jax.jit(method.init)(jax.random.key(0))
     x = jax.random.uniform(jax.random.key(1), (6, *spec.shape), minval=-1, maxval=1)
 
     @jax.jit
@@ -66,7 +66,7 @@ def test_a_pack_is_one_example_to_a_penalty():
     spec = ArraySpec((3,), kind="points", bounded=False)
     networks = small_networks("mlp", spec)
     method = gan.build(networks, spec, TRANSFORMS, rules=Rules(packing=2, penalties={"r1": 1.0}))
-    params, extras = method.init(jax.random.key(0))
+    params, extras = jax.jit(method.init)(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (4, 3))
     _, (metrics, _) = method.players[0].loss(params["discriminator"], params, extras, {"x": x}, jax.random.key(2))
 
