@@ -1,0 +1,258 @@
+"""Nearest neighbours and balls among feature vectors, exact, in blocks.
+
+float32 proposes, float64 decides: blockwise passes (`stream.py`) find candidates and whatever is too near a boundary
+for float32, with a bound on its error; differences in float64 then settle those few pairs. So ties are ties, near
+copies keep their small distances, and counts equal those of a full matrix in float64.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float64, Int, Int64
+
+from genjax_art.metrics.stream import Block, Fold, Frame, features, frame_of, squared, sweep
+
+SPARE = 3  # candidates more than asked for: where float32 has two of them the wrong way round, float64 sees both
+GROUP = 32  # columns of which only the least is looked at first
+PAIRS = 1 << 18  # numbers of differences in float64 at once: what stays in a core's cache
+
+# (numpy or jax.numpy, squared distance, the column's value) -> the score that is to be small; never falls with distance
+Score = Callable[[Any, Any, Any], Any]
+
+
+def nearest(
+    queries: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "m d"], k: int
+) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+    """Euclidean distances, rising, from each query to its k nearest rows of `reference`, and their numbers.
+
+    Raises:
+      ValueError: fewer than k rows of `reference`, no queries, or features that are not finite.
+    """
+    return _distances(queries, reference, k, others=False)
+
+
+def nearest_others(
+    x: Float[np.ndarray, "n d"], k: int
+) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+    """`nearest` among the other rows of the same set: a row is left out by its number, so its copies do count.
+
+    Raises:
+      ValueError: fewer than k + 1 rows, or features that are not finite.
+    """
+    return _distances(x, x, k, others=True)
+
+
+def _distances(queries: Any, reference: Any, k: int, others: bool) -> tuple[np.ndarray, np.ndarray]:
+    score, index, unit = least(_by_distance, queries, reference, np.zeros(len(reference)), k, others=others)
+    return np.sqrt(score) * unit, index
+
+
+def _by_distance(xp: Any, square: Any, value: Any) -> Any:
+    return square
+
+
+def least(
+    score: Score,
+    queries: Float[np.ndarray, "n d"],
+    reference: Float[np.ndarray, "m d"],
+    values: Float64[np.ndarray, " m"],
+    k: int,
+    *,
+    others: bool = False,
+    per_unit: float = 0.0,
+) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"], float]:
+    """The k columns of least `score` of each query: scores, numbers, and the unit that distances were divided by.
+
+    Args:
+      values: one for each column; multiplied by unit^`per_unit` before a score sees it.
+      others: both sets are one, and no row counts as its own neighbour.
+
+    Raises:
+      ValueError: too few columns, no queries, or features that are not finite.
+    """
+    features(queries, "a search for neighbours")
+    features(reference, "a search for neighbours", k + others)
+    frame = frame_of(reference, queries)
+    y = frame.within(reference)
+    x = y if queries is reference else frame.within(queries)
+    values = values * frame.unit**per_unit
+    spare = min(k + SPARE, len(reference))
+    passes = sweep(_least_fold(score, spare, others), _start(spare), x, y, (), (values.astype(np.float32),))
+    found, index = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
+    for some, (bound, candidates), _, _ in passes:
+        rows = np.arange(some.start, some.stop)
+        best, which = _settled(score, frame, queries, reference, values, rows, candidates, others)
+        found[some], index[some] = best[:, :k], which[:, :k]
+        # a column that was left out scores `bound` or more: where that is no more than the k-th, one may be missing
+        for part in np.array_split(rows[bound[:, -1] < best[:, k - 1]], -(-len(rows) // 64)):
+            if len(part):
+                every = _all_scores(score, frame, queries, reference, values, part, others)
+                likely = np.argpartition(every, spare - 1, axis=1)[:, :spare]
+                best, which = _settled(score, frame, queries, reference, values, part, likely, others)
+                found[part], index[part] = best[:, :k], which[:, :k]
+    return found, index, frame.unit
+
+
+@functools.cache
+def _start(k: int) -> Callable[[int], Any]:
+    return lambda rows: (jnp.full((rows, k), jnp.inf, jnp.float32), jnp.zeros((rows, k), jnp.int32))
+
+
+@functools.cache
+def _least_fold(score: Score, k: int, others: bool) -> Fold:
+    def fold(carry: Any, block: Block) -> tuple[Any, Any, Any]:
+        square, slack = squared(block)
+        # the least that each score can be, by which the columns are ranked
+        low = score(jnp, jnp.maximum(square - slack, 0.0), block.per_column[0][None, :])
+        hidden = ~block.pairs
+        if others:
+            hidden |= block.rows[:, None] == block.columns[None, :]
+        value, place = _top(jnp.where(hidden, jnp.inf, low), k)
+        values = jnp.concatenate([carry[0], value], 1)
+        columns = jnp.concatenate([carry[1], block.columns[place]], 1)
+        kept, order = jax.lax.top_k(-values, k)
+        return (-kept, jnp.take_along_axis(columns, order, 1)), (), ()
+
+    return fold
+
+
+def _top(x: Float[Array, "r c"], k: int) -> tuple[Float[Array, "r k"], Int[Array, "r k"]]:
+    """The k least of each row and their places, or all where there are fewer.
+
+    A full selection is slow. The k least lie in the k groups with the least minima: one quick pass makes those minima.
+    """
+    r, c = x.shape
+    groups = c // GROUP
+    if c % GROUP or groups < 2 * k:
+        value, place = jax.lax.top_k(-x, min(k, c))
+        return -value, place
+    grouped = x.reshape(r, GROUP, groups)
+    _, chosen = jax.lax.top_k(-jnp.min(grouped, 1), k)
+    members = jnp.take_along_axis(grouped, chosen[:, None, :], 2).reshape(r, GROUP * k)
+    places = jnp.arange(GROUP, dtype=jnp.int32)[None, :, None] * groups + chosen[:, None, :]
+    value, order = jax.lax.top_k(-members, k)
+    return -value, jnp.take_along_axis(places.reshape(r, GROUP * k), order, 1)
+
+
+def _settled(
+    score: Score,
+    frame: Frame,
+    queries: np.ndarray,
+    reference: np.ndarray,
+    values: np.ndarray,
+    rows: np.ndarray,
+    candidates: np.ndarray,
+    others: bool,
+) -> tuple[Float64[np.ndarray, "n c"], Int64[np.ndarray, "n c"]]:
+    """The scores of the candidates in float64, rising, with their numbers."""
+    count = candidates.shape[1]
+    own = np.repeat(rows, count)
+    index = candidates.astype(np.int64)
+    exact = score(np, pair_squares(frame, queries, reference, own, index.ravel()), values[index.ravel()])
+    if others:
+        exact = np.where(own == index.ravel(), np.inf, exact)
+    exact = exact.reshape(index.shape)
+    order = np.argsort(exact, axis=1, kind="stable")
+    return np.take_along_axis(exact, order, 1), np.take_along_axis(index, order, 1)
+
+
+def pair_squares(
+    frame: Frame, x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> Float64[np.ndarray, " p"]:
+    """Squared distances of single pairs in the frame's unit, by differences in float64: exact for near copies, too."""
+    result = np.empty(len(rows))
+    step = max(1, PAIRS // x.shape[1])
+    for begin in range(0, len(rows), step):
+        part = slice(begin, begin + step)
+        apart = np.subtract(x[rows[part]], y[columns[part]], dtype=np.float64) / frame.unit
+        result[part] = np.einsum("pd,pd->p", apart, apart)
+    return result
+
+
+def _all_scores(
+    score: Score,
+    frame: Frame,
+    queries: np.ndarray,
+    reference: np.ndarray,
+    values: np.ndarray,
+    rows: np.ndarray,
+    others: bool,
+) -> Float64[np.ndarray, "n m"]:
+    """Scores of a few rows with every column in float64: for rows that float32 cannot tell apart, as in a collapse."""
+    x = (queries[rows].astype(np.float64) - frame.centre) / frame.unit
+    result = np.empty((len(rows), len(reference)))
+    for begin in range(0, len(reference), 4096):
+        part = slice(begin, begin + 4096)
+        y = (reference[part].astype(np.float64) - frame.centre) / frame.unit
+        square = np.sum(x**2, 1)[:, None] - 2.0 * x @ y.T + np.sum(y**2, 1)[None, :]
+        result[:, part] = score(np, np.maximum(square, 0.0), values[part])
+    if others:
+        result[np.arange(len(rows)), rows] = np.inf
+    return result
+
+
+def cross_balls(
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m d"],
+    radii_x: Float64[np.ndarray, "n r"],
+    radii_y: Float64[np.ndarray, "m r"],
+    *,
+    closed: bool = True,
+) -> tuple[Int64[np.ndarray, "n r"], Int64[np.ndarray, "m r"], Int64[np.ndarray, "n r"], Int64[np.ndarray, "m r"]]:
+    """Balls around the rows of `x` and of `y`, of r radii each, and which rows of the other set lie in them.
+
+    Returns, each for every radius: how many of y lie in the ball of a row of x; in how many balls of x a row of y lies;
+    in how many balls of y a row of x lies; how many of x lie in the ball of a row of y. One pass over all pairs.
+
+    Args:
+      closed: a row on the surface is inside (<=).
+
+    Raises:
+      ValueError: an empty set, more than four radii, or features that are not finite.
+    """
+    count = radii_x.shape[1]
+    if not 1 <= count <= 4:
+        raise ValueError(f"balls have one to four radii at once, got {count}")
+    features(x, "a count of balls"), features(y, "a count of balls")
+    frame = frame_of(x, y)
+    limits = [np.where(r >= 0, (r / frame.unit) ** 2, -np.inf) for r in (radii_x, radii_y)]
+    limits32 = [limit.astype(np.float32) for limit in limits]
+    rows = np.zeros((len(x), 2 * count), np.int64)
+    columns = np.zeros((2 * count, len(y)), np.int64)
+    passes = sweep(
+        _ball_fold, _ball_start(2 * count), frame.within(x), frame.within(y), (limits32[0],), (limits32[1],)
+    )
+    for some, sure, unsure, sums in passes:
+        rows[some] = sure
+        columns += np.stack(sums)
+        row, column = np.nonzero(unsure)
+        if not len(row):
+            continue
+        code, row = unsure[row, column], row + some.start
+        square = pair_squares(frame, x, y, row, column)
+        limit = np.concatenate([limits[0][row], limits[1][column]], 1)
+        inside = square[:, None] <= limit if closed else square[:, None] < limit
+        inside &= (code[:, None] >> np.arange(2 * count)) & 1 == 1
+        np.add.at(rows, row, inside)
+        np.add.at(columns.T, column, inside)
+    return rows[:, :count], columns[:count].T, rows[:, count:], columns[count:].T
+
+
+@functools.cache
+def _ball_start(count: int) -> Callable[[int], Any]:
+    return lambda rows: jnp.zeros((rows, count), jnp.int32)
+
+
+def _ball_fold(carry: Any, block: Block) -> tuple[Any, Any, Any]:
+    square, slack = squared(block)
+    (radii_x, _), (radii_y,) = block.per_row, block.per_column
+    limits = [limit[:, None] for limit in radii_x.T] + [limit[None, :] for limit in radii_y.T]
+    sure = [square < limit - slack for limit in limits]
+    unsure = [(square <= limit + slack) & ~inside for limit, inside in zip(limits, sure, strict=True)]
+    code = sum(far.astype(jnp.uint8) << i for i, far in enumerate(unsure))
+    counts = jnp.stack([jnp.sum(inside, 1, dtype=jnp.int32) for inside in sure], 1)
+    return carry + counts, code, tuple(jnp.sum(inside, 0, dtype=jnp.int32) for inside in sure)

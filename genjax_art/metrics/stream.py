@@ -1,0 +1,181 @@
+"""All pairs of two sets of feature vectors, block by block: what an N x N array would hold is seen and let go.
+
+Rows come in chunks, shared by the devices; the columns of a chunk in blocks, by `lax.scan`. At 1,024 rows a device and
+4,096 columns a block of pairs is 16 MB, whatever the sets' sizes.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Float32, Int
+
+ROWS, COLUMNS = 1024, 4096
+LARGEST = 1e150  # squares of larger features have no room in float64
+_AXIS = "rows"
+
+
+def features(x: Float[np.ndarray, "n d"], what: str, least: int = 1) -> Float[np.ndarray, "n d"]:
+    """`x` itself, if it can be measured.
+
+    Raises:
+      ValueError: fewer than `least` rows, no columns, or numbers that are not finite and below 1e150.
+    """
+    if len(x) < least or not x.shape[1]:
+        raise ValueError(f"{what} needs {least} rows of features or more, got shape {x.shape}")
+    if not all(np.abs(part).max() <= LARGEST for part in chunks(x)):  # false for NaN as well
+        raise ValueError(f"{what} needs finite features below {LARGEST:g} in size")
+    return x
+
+
+def chunks(x: Float[np.ndarray, "n d"], rows: int = ROWS) -> Iterator[Float[np.ndarray, "_ d"]]:
+    """The rows of `x` in float64, some at a time, so that a copy of the whole in float64 is never made."""
+    for begin in range(0, len(x), rows):
+        yield x[begin : begin + rows].astype(np.float64)
+
+
+def mean_of(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
+    """The mean row, in float64."""
+    return np.sum([part.sum(0) for part in chunks(x)], 0) / len(x)
+
+
+class Frame(NamedTuple):
+    """Where float32 counts from, and its unit: centred features of at most 1 lose least, and never overflow."""
+
+    centre: Float[np.ndarray, " d"]
+    unit: float  # a power of two, so that dividing by it is exact
+
+    def within(self, x: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+        return np.concatenate([((part - self.centre) / self.unit).astype(np.float32) for part in chunks(x)])
+
+
+def frame_of(reference: Float[np.ndarray, "n d"], *others: Float[np.ndarray, "_ d"]) -> Frame:
+    """The frame at the mean of `reference` in which all sets lie within [-1, 1]."""
+    centre = mean_of(reference)
+    largest = max(np.abs(part - centre).max() for x in (reference, *others) for part in chunks(x))
+    return Frame(centre, float(2.0 ** np.ceil(np.log2(largest))) if largest > 0 else 1.0)
+
+
+class Block(NamedTuple):
+    """Some rows (queries) beside some columns (references): inner products and norms, of which distances are made."""
+
+    product: Float[Array, "r c"]
+    row_squares: Float[Array, " r"]
+    column_squares: Float[Array, " c"]
+    rows: Int[Array, " r"]  # their places in the whole set
+    columns: Int[Array, " c"]
+    pairs: Any  # Bool["r c"]: false where a row or a column is padding
+    per_row: tuple[Array, ...]
+    per_column: tuple[Array, ...]
+
+
+def squared(block: Block) -> tuple[Float[Array, "r c"], Float[Array, "r c"]]:
+    """Squared distances in float32, infinite for padding, and by how much each may be wrong.
+
+    Sums of d products round like a random walk, by about sqrt(d) units in the last place of the norms; the second term
+    is for the rounding of the features themselves and of what distances are compared with.
+    """
+    norms = block.row_squares[:, None] + block.column_squares[None, :]
+    slack = (_width(block) ** 0.5 + 8.0) * float(np.finfo(np.float32).eps) * norms
+    distance = jnp.maximum(norms - 2.0 * block.product, 0.0)
+    return jnp.where(block.pairs, distance, jnp.inf), slack
+
+
+def _width(block: Block) -> int:
+    return block.per_row[-1].shape[-1]
+
+
+Fold = Callable[[Any, Block], tuple[Any, Any, Any]]
+
+
+def sweep(
+    fold: Fold,
+    start: Callable[[int], Any],
+    queries: Float32[np.ndarray, "n d"],
+    reference: Float32[np.ndarray, "m d"],
+    per_query: tuple[np.ndarray, ...] = (),
+    per_reference: tuple[np.ndarray, ...] = (),
+) -> Iterator[tuple[slice, Any, Any, Any]]:
+    """All pairs once. For each chunk of rows: which rows, their carry, what is kept of pairs, and sums of columns.
+
+    Args:
+      fold: (carry, block) -> (carry, pairs, columns), compiled. The carry is per row, as is what `start` makes of a
+        number of rows; `pairs` a tree of [r, c] and `columns` one of [c], or () where there is nothing to keep. Give
+        the same function object again to have it compiled once.
+      per_query, per_reference: arrays with an entry for each row or column, which come with the block.
+    """
+    n, m, devices = len(queries), len(reference), jax.local_devices()
+    mesh = Mesh(np.array(devices), (_AXIS,))
+    sharded, everywhere = NamedSharding(mesh, PartitionSpec(_AXIS)), NamedSharding(mesh, PartitionSpec())
+    rows = len(devices) * _even(-(-n // len(devices)), ROWS, 8)
+    columns = _even(m, COLUMNS, 64)
+    blocked = [_padded(x, -(-m // columns) * columns) for x in (reference, *per_reference)]
+    blocked = [x.reshape(-1, columns, *x.shape[1:]) for x in blocked]
+    known = jax.device_put(blocked, everywhere)
+    size = jax.device_put(np.asarray([n, m], np.int32), everywhere)
+
+    def begin(first: int) -> tuple[slice, Any]:
+        some = slice(first, min(first + rows, n))
+        own = [_padded(x[some], rows) for x in (queries, *per_query)]
+        place = np.arange(first, first + rows, dtype=np.int32)
+        return some, _compiled(fold, start, mesh)(size, jax.device_put([place, *own], sharded), known)
+
+    under_way = begin(0)
+    for first in (*range(rows, n, rows), n):
+        some, (carry, pairs, sums) = under_way
+        if first < n:  # the devices work on while the caller looks at what is done
+            under_way = begin(first)
+        count = some.stop - some.start
+        yield (
+            some,
+            jax.tree.map(lambda x, count=count: np.asarray(x)[:count], carry),
+            jax.tree.map(lambda x, count=count: np.asarray(x).reshape(rows, -1)[:count, :m], pairs),
+            jax.tree.map(lambda x: np.asarray(x).reshape(len(devices), -1).sum(0)[:m], sums),
+        )
+
+
+@functools.cache
+def _compiled(fold: Fold, start: Callable[[int], Any], mesh: Mesh) -> Callable[..., Any]:
+    def of_device(size: Array, own: list[Array], known: list[Array]) -> Any:
+        place, x, *per_row = own
+        here = jnp.sum(x * x, 1)
+
+        def step(carry: Any, block: tuple[Array, ...]) -> tuple[Any, Any]:
+            number, y, *per_column = block
+            columns = number * y.shape[0] + jnp.arange(y.shape[0], dtype=jnp.int32)
+            product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+            pairs = (place < size[0])[:, None] & (columns < size[1])[None, :]
+            seen = Block(
+                product, here, jnp.sum(y * y, 1), place, columns, pairs, (*per_row, x), tuple(per_column)
+            )
+            carry, kept, sums = fold(carry, seen)
+            return carry, (kept, sums)
+
+        numbers = jnp.arange(known[0].shape[0], dtype=jnp.int32)
+        carry, (kept, sums) = jax.lax.scan(step, start(x.shape[0]), (numbers, *known))
+        return carry, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), kept), jax.tree.map(lambda a: a[None], sums)
+
+    by_row, everywhere = PartitionSpec(_AXIS), PartitionSpec()
+    return jax.jit(
+        jax.shard_map(
+            of_device,
+            mesh=mesh,
+            in_specs=(everywhere, by_row, everywhere),
+            out_specs=(by_row, by_row, by_row),
+            check_vma=False,  # the carry begins without rows of a device
+        )
+    )
+
+
+def _even(count: int, most: int, multiple: int) -> int:
+    """The size of equal parts of `count`, of `most` at the utmost, rounded up: little padding, few shapes."""
+    part = -(-count // -(-count // most))
+    return -(-part // multiple) * multiple
+
+
+def _padded(x: np.ndarray, count: int) -> np.ndarray:
+    return x if len(x) == count else np.concatenate([x, np.zeros((count - len(x), *x.shape[1:]), x.dtype)])
