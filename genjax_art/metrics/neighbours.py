@@ -18,6 +18,7 @@ from genjax_art.metrics.stream import Block, Fold, Frame, features, frame_of, sq
 
 SPARE = 3  # candidates more than asked for: where float32 has two of them the wrong way round, float64 sees both
 GROUP = 32  # columns of which only the least is looked at first
+NOWHERE = np.iinfo(np.int32).max  # the number of a column that is none
 PAIRS = 1 << 18  # numbers of differences in float64 at once: what stays in a core's cache
 
 # (numpy or jax.numpy, squared distance, the column's value) -> the score that is to be small; never falls with distance
@@ -99,7 +100,7 @@ def least(
 
 @functools.cache
 def _start(k: int) -> Callable[[int], Any]:
-    return lambda rows: (jnp.full((rows, k), jnp.inf, jnp.float32), jnp.zeros((rows, k), jnp.int32))
+    return lambda rows: (jnp.full((rows, k), jnp.inf, jnp.float32), jnp.full((rows, k), NOWHERE, jnp.int32))
 
 
 @functools.cache
@@ -151,11 +152,12 @@ def _settled(
     """The scores of the candidates in float64, rising, with their numbers."""
     count = candidates.shape[1]
     own = np.repeat(rows, count)
-    index = candidates.astype(np.int64)
+    index = np.minimum(candidates, len(reference) - 1).astype(np.int64)
     exact = score(np, pair_squares(frame, queries, reference, own, index.ravel()), values[index.ravel()])
+    hidden = candidates.ravel() >= len(reference)
     if others:
-        exact = np.where(own == index.ravel(), np.inf, exact)
-    exact = exact.reshape(index.shape)
+        hidden |= own == index.ravel()
+    exact = np.where(hidden, np.inf, exact).reshape(index.shape)
     order = np.argsort(exact, axis=1, kind="stable")
     return np.take_along_axis(exact, order, 1), np.take_along_axis(index, order, 1)
 
@@ -217,7 +219,8 @@ def cross_balls(
     count = radii_x.shape[1]
     if not 1 <= count <= 4:
         raise ValueError(f"balls have one to four radii at once, got {count}")
-    features(x, "a count of balls"), features(y, "a count of balls")
+    features(x, "a count of balls")
+    features(y, "a count of balls")
     frame = frame_of(x, y)
     limits = [np.where(r >= 0, (r / frame.unit) ** 2, -np.inf) for r in (radii_x, radii_y)]
     limits32 = [limit.astype(np.float32) for limit in limits]
