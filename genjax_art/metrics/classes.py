@@ -1,6 +1,7 @@
 """What a classifier finds in samples: Inception Score, the classes that are reached, how sure it is of the style."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -25,7 +26,7 @@ def inception_score(probabilities: Float[np.ndarray, "n c"], splits: int = 1) ->
     if not 1 <= splits <= len(p):
         raise ValueError(f"an Inception Score needs 1 to n parts, got {splits} of {len(p)}")
     edges = np.arange(splits + 1) * len(p) // splits
-    scores = [np.exp(information(p[a:b]).mean()) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    scores = [np.exp(information(p[a:b]).mean()) for a, b in pairwise(edges)]
     return float(np.mean(scores))
 
 

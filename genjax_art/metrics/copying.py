@@ -129,7 +129,7 @@ def data_copying(
             scores[cell] = mann_whitney(near, far)
     known = ~np.isnan(scores)
     if not known.any():
-        raise ValueError(f"no cell holds {least} samples and {least} held-out examples: measure more, or use fewer cells")
+        raise ValueError(f"no cell holds {least} samples and {least} held-out examples: measure more")
     return CopyTest(float(np.average(scores[known], weights=shares[known])), scores, shares)
 
 

@@ -72,14 +72,10 @@ def overlaps(
     place = np.asarray(ks) - 1
     radii = [nearest_others(x, max(ks))[0][:, place] for x in (real, fake)]
     in_real, around_fake, in_fake, _ = cross_balls(real, fake, *radii, closed=closed)
-    return tuple(
-        Overlap(k, around_fake[:, i], in_fake[:, i] > 0, in_real[:, i] > 0) for i, k in enumerate(ks)
-    )
+    return tuple(Overlap(k, around_fake[:, i], in_fake[:, i] > 0, in_real[:, i] > 0) for i, k in enumerate(ks))
 
 
-def realism(
-    real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 3
-) -> Float64[np.ndarray, " m"]:
+def realism(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 3) -> Float64[np.ndarray, " m"]:
     """How far inside the real manifold each sample is: the greatest ratio of a real ball's radius to the sample's
     distance from its centre (arXiv:1904.06991, equation 3). From 1 on it is inside; 0 is nowhere near.
 
@@ -102,9 +98,7 @@ def _relative(xp: Any, square: Any, value: Any) -> Any:
     return square * value
 
 
-def rarity(
-    real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 3
-) -> Float64[np.ndarray, " m"]:
+def rarity(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 3) -> Float64[np.ndarray, " m"]:
     """The radius of the smallest real ball around each sample: how thinly the data lie where it is, in the features'
     unit; NaN for a sample in no ball (Han et al. 2022, arXiv:2206.08549).
 
@@ -117,11 +111,10 @@ def rarity(
 
 
 def _containing(xp: Any, square: Any, value: Any) -> Any:
-    return xp.where(square <= value, value, xp.inf)
+    return xp.where(xp.sqrt(square) <= xp.sqrt(value), value, xp.inf)  # a tie of squares may be none of distances
 
 
 def mean_rarity(values: Float64[np.ndarray, " m"]) -> float:
     """The mean over samples inside the manifold; NaN where there are none."""
     inside = values[~np.isnan(values)]
     return float(inside.mean()) if len(inside) else float("nan")
-

@@ -7,6 +7,7 @@ copies keep their small distances, and counts equal those of a full matrix in fl
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Int64
 
-from genjax_art.metrics.stream import Block, Fold, Frame, features, frame_of, squared, sweep
+from genjax_art.metrics.stream import Block, Fold, Frame, chunks, features, frame_of, squared, sweep
 
 SPARE = 3  # candidates more than asked for: where float32 has two of them the wrong way round, float64 sees both
 GROUP = 32  # columns of which only the least is looked at first
@@ -36,9 +37,7 @@ def nearest(
     return _distances(queries, reference, k, others=False)
 
 
-def nearest_others(
-    x: Float[np.ndarray, "n d"], k: int
-) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
+def nearest_others(x: Float[np.ndarray, "n d"], k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
     """`nearest` among the other rows of the same set: a row is left out by its number, so its copies do count.
 
     Raises:
@@ -84,17 +83,14 @@ def least(
     spare = min(k + SPARE, len(reference))
     passes = sweep(_least_fold(score, spare, others), _start(spare), x, y, (), (values.astype(np.float32),))
     found, index = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
+    pool = _Pool(score, frame, queries, reference, values, others)
     for some, (bound, candidates), _, _ in passes:
         rows = np.arange(some.start, some.stop)
-        best, which = _settled(score, frame, queries, reference, values, rows, candidates, others)
+        best, which = pool.settled(rows, candidates)
         found[some], index[some] = best[:, :k], which[:, :k]
-        # a column that was left out scores `bound` or more: where that is no more than the k-th, one may be missing
-        for part in np.array_split(rows[bound[:, -1] < best[:, k - 1]], -(-len(rows) // 64)):
-            if len(part):
-                every = _all_scores(score, frame, queries, reference, values, part, others)
-                likely = np.argpartition(every, spare - 1, axis=1)[:, :spare]
-                best, which = _settled(score, frame, queries, reference, values, part, likely, others)
-                found[part], index[part] = best[:, :k], which[:, :k]
+        # a column that was left out scores `bound` or more: where that is below the k-th, one may be missing
+        for row in rows[bound[:, -1] < best[:, k - 1]]:
+            found[row], index[row] = pool.of_row(int(row), k, spare)
     return found, index, frame.unit
 
 
@@ -139,27 +135,50 @@ def _top(x: Float[Array, "r c"], k: int) -> tuple[Float[Array, "r k"], Int[Array
     return -value, jnp.take_along_axis(places.reshape(r, GROUP * k), order, 1)
 
 
-def _settled(
-    score: Score,
-    frame: Frame,
-    queries: np.ndarray,
-    reference: np.ndarray,
-    values: np.ndarray,
-    rows: np.ndarray,
-    candidates: np.ndarray,
-    others: bool,
-) -> tuple[Float64[np.ndarray, "n c"], Int64[np.ndarray, "n c"]]:
-    """The scores of the candidates in float64, rising, with their numbers."""
-    count = candidates.shape[1]
-    own = np.repeat(rows, count)
-    index = np.minimum(candidates, len(reference) - 1).astype(np.int64)
-    exact = score(np, pair_squares(frame, queries, reference, own, index.ravel()), values[index.ravel()])
-    hidden = candidates.ravel() >= len(reference)
-    if others:
-        hidden |= own == index.ravel()
-    exact = np.where(hidden, np.inf, exact).reshape(index.shape)
-    order = np.argsort(exact, axis=1, kind="stable")
-    return np.take_along_axis(exact, order, 1), np.take_along_axis(index, order, 1)
+@dataclass(frozen=True)
+class _Pool:
+    """What scores in float64 are made of."""
+
+    score: Score
+    frame: Frame
+    queries: np.ndarray
+    reference: np.ndarray
+    values: np.ndarray
+    others: bool
+
+    def settled(
+        self, rows: Int[np.ndarray, " n"], candidates: Int[np.ndarray, "n c"]
+    ) -> tuple[Float64[np.ndarray, "n c"], Int64[np.ndarray, "n c"]]:
+        """The scores of the candidates, rising, with their numbers."""
+        own = np.repeat(rows, candidates.shape[1])
+        index = np.minimum(candidates, len(self.reference) - 1).astype(np.int64)
+        square = pair_squares(self.frame, self.queries, self.reference, own, index.ravel())
+        hidden = candidates.ravel() >= len(self.reference)
+        if self.others:
+            hidden |= own == index.ravel()
+        exact = np.where(hidden, np.inf, self.score(np, square, self.values[index.ravel()])).reshape(index.shape)
+        order = np.argsort(exact, axis=1, kind="stable")
+        return np.take_along_axis(exact, order, 1), np.take_along_axis(index, order, 1)
+
+    def of_row(self, row: int, k: int, spare: int) -> tuple[Float64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
+        """The k least of a row that float32 cannot settle, as in a collapse: the same game in float64, then all."""
+        low = self._bounds(row)
+        likely = np.argpartition(low, spare - 1)[:spare]
+        best, which = self.settled(np.asarray([row]), likely[None])
+        if low[likely].max() < best[0, k - 1]:
+            best, which = self.settled(np.asarray([row]), np.arange(len(self.reference))[None])
+        return best[0, :k], which[0, :k]
+
+    def _bounds(self, row: int) -> Float64[np.ndarray, " m"]:
+        centre, unit = self.frame
+        x = (self.queries[row].astype(np.float64) - centre) / unit
+        low = []
+        for part in chunks(self.reference):
+            y = (part - centre) / unit
+            norms = x @ x + np.sum(y**2, 1)
+            slack = (y.shape[1] ** 0.5 + 8.0) * np.finfo(np.float64).eps * norms
+            low.append(np.maximum(norms - 2.0 * y @ x - slack, 0.0))
+        return self.score(np, np.concatenate(low), self.values)
 
 
 def pair_squares(
@@ -172,28 +191,6 @@ def pair_squares(
         part = slice(begin, begin + step)
         apart = np.subtract(x[rows[part]], y[columns[part]], dtype=np.float64) / frame.unit
         result[part] = np.einsum("pd,pd->p", apart, apart)
-    return result
-
-
-def _all_scores(
-    score: Score,
-    frame: Frame,
-    queries: np.ndarray,
-    reference: np.ndarray,
-    values: np.ndarray,
-    rows: np.ndarray,
-    others: bool,
-) -> Float64[np.ndarray, "n m"]:
-    """Scores of a few rows with every column in float64: for rows that float32 cannot tell apart, as in a collapse."""
-    x = (queries[rows].astype(np.float64) - frame.centre) / frame.unit
-    result = np.empty((len(rows), len(reference)))
-    for begin in range(0, len(reference), 4096):
-        part = slice(begin, begin + 4096)
-        y = (reference[part].astype(np.float64) - frame.centre) / frame.unit
-        square = np.sum(x**2, 1)[:, None] - 2.0 * x @ y.T + np.sum(y**2, 1)[None, :]
-        result[:, part] = score(np, np.maximum(square, 0.0), values[part])
-    if others:
-        result[np.arange(len(rows)), rows] = np.inf
     return result
 
 
@@ -222,13 +219,10 @@ def cross_balls(
     features(x, "a count of balls")
     features(y, "a count of balls")
     frame = frame_of(x, y)
-    limits = [np.where(r >= 0, (r / frame.unit) ** 2, -np.inf) for r in (radii_x, radii_y)]
-    limits32 = [limit.astype(np.float32) for limit in limits]
+    limits = [np.where(r >= 0, (r / frame.unit) ** 2, -np.inf).astype(np.float32) for r in (radii_x, radii_y)]
     rows = np.zeros((len(x), 2 * count), np.int64)
     columns = np.zeros((2 * count, len(y)), np.int64)
-    passes = sweep(
-        _ball_fold, _ball_start(2 * count), frame.within(x), frame.within(y), (limits32[0],), (limits32[1],)
-    )
+    passes = sweep(_ball_fold, _ball_start(2 * count), frame.within(x), frame.within(y), (limits[0],), (limits[1],))
     for some, sure, unsure, sums in passes:
         rows[some] = sure
         columns += np.stack(sums)
@@ -236,9 +230,10 @@ def cross_balls(
         if not len(row):
             continue
         code, row = unsure[row, column], row + some.start
-        square = pair_squares(frame, x, y, row, column)
-        limit = np.concatenate([limits[0][row], limits[1][column]], 1)
-        inside = square[:, None] <= limit if closed else square[:, None] < limit
+        # of distances, not of squares: the square of a root is another number, and a tie would be none
+        apart = np.sqrt(pair_squares(frame, x, y, row, column))[:, None] * frame.unit
+        radius = np.concatenate([radii_x[row], radii_y[column]], 1)
+        inside = apart <= radius if closed else apart < radius
         inside &= (code[:, None] >> np.arange(2 * count)) & 1 == 1
         np.add.at(rows, row, inside)
         np.add.at(columns.T, column, inside)

@@ -26,7 +26,7 @@ def features(x: Float[np.ndarray, "n d"], what: str, least: int = 1) -> Float[np
       ValueError: fewer than `least` rows, no columns, or numbers that are not finite and below 1e150.
     """
     if len(x) < least or not x.shape[1]:
-        raise ValueError(f"{what} needs {least} rows of features or more, got shape {x.shape}")
+        raise ValueError(f"{what} needs finite features, {least} rows of them or more, got shape {x.shape}")
     if not all(np.abs(part).max() <= LARGEST for part in chunks(x)):  # false for NaN as well
         raise ValueError(f"{what} needs finite features below {LARGEST:g} in size")
     return x
@@ -149,9 +149,7 @@ def _compiled(fold: Fold, start: Callable[[int], Any], mesh: Mesh) -> Callable[.
             columns = number * y.shape[0] + jnp.arange(y.shape[0], dtype=jnp.int32)
             product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
             pairs = (place < size[0])[:, None] & (columns < size[1])[None, :]
-            seen = Block(
-                product, here, jnp.sum(y * y, 1), place, columns, pairs, (*per_row, x), tuple(per_column)
-            )
+            seen = Block(product, here, jnp.sum(y * y, 1), place, columns, pairs, (*per_row, x), tuple(per_column))
             carry, kept, sums = fold(carry, seen)
             return carry, (kept, sums)
 
