@@ -15,7 +15,8 @@ def sets(n=40, m=200, d=6, seed=0):
 
 
 def distances(x, y):
-    return np.sqrt(((x[:, None] - y[None]) ** 2).sum(-1))
+    apart = (x[:, None] - y[None]).reshape(-1, x.shape[1])
+    return np.sqrt(np.einsum("pd,pd->p", apart, apart)).reshape(len(x), len(y))
 
 
 def others(x):

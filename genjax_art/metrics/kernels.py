@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float64
 
-from genjax_art.metrics.stream import Block, Fold, chunks, features, frame_of, sweep
+from genjax_art.metrics.stream import Block, Fold, Frame, chunks, features, frame_of, sweep
 
 # (scaled product of centred rows, what the row adds, what the column adds) -> the kernel
 Kernel = Callable[[Any, Any, Any], Any]
@@ -98,10 +98,9 @@ def _discrepancy(kernel: Kernel, share: Share, gamma: float, x: np.ndarray, y: n
     a, b = (gamma * np.concatenate([share(part, frame.centre) for part in chunks(rows)]) for rows in (x, y))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError(f"a kernel of features as large as {frame.unit:g} has no room in float64: scale them down")
-    x, y, scale = frame.within(x), frame.within(y), gamma * frame.unit**2
-    own_x, _ = _sums(kernel, scale, x, x, a, a, others=True)
-    own_y, _ = _sums(kernel, scale, y, y, b, b, others=True)
-    cross_x, cross_y = _sums(kernel, scale, x, y, a, b, others=False)
+    own_x, _ = _sums(kernel, gamma, frame, x, x, a, a, others=True)
+    own_y, _ = _sums(kernel, gamma, frame, y, y, b, b, others=True)
+    cross_x, cross_y = _sums(kernel, gamma, frame, x, y, a, b, others=False)
     own_x, own_y, cross_x, cross_y = own_x / (n - 1), own_y / (m - 1), cross_x / m, cross_y / n
     value = own_x.mean() + own_y.mean() - cross_x.mean() - cross_y.mean()
     if not np.isfinite(value):
@@ -113,9 +112,10 @@ def _discrepancy(kernel: Kernel, share: Share, gamma: float, x: np.ndarray, y: n
 
 def _sums(
     kernel: Kernel,
-    scale: float,
-    x: Float32[np.ndarray, "n d"],
-    y: Float32[np.ndarray, "m d"],
+    gamma: float,
+    frame: Frame,
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m d"],
     of_x: Float64[np.ndarray, " n"],
     of_y: Float64[np.ndarray, " m"],
     *,
@@ -125,7 +125,8 @@ def _sums(
     where x and y are one set (`others`)."""
     rows, columns = np.empty(len(x)), np.zeros(len(y))
     with jax.enable_x64(True):
-        passes = sweep(_sum_fold(kernel, others), _sum_start, x, y, (of_x, np.full(len(x), scale)), (of_y,))
+        per_row = of_x, np.full(len(x), gamma * frame.unit**2)
+        passes = sweep(_sum_fold(kernel, others), _sum_start, frame, x, y, per_row, (of_y,))
         for some, total, _, sums in passes:
             rows[some] = total
             columns += sums
@@ -139,11 +140,9 @@ def _sum_start(rows: int) -> Any:
 @functools.cache
 def _sum_fold(kernel: Kernel, others: bool) -> Fold:
     def fold(carry: Any, block: Block) -> tuple[Any, Any, Any]:
-        (of_row, scale, _), (of_column,) = block.per_row, block.per_column
+        (of_row, scale), (of_column,) = block.per_row, block.per_column
         product = scale[:, None] * block.product.astype(jnp.float64)
-        pairs = block.pairs
-        if others:
-            pairs &= block.rows[:, None] != block.columns[None, :]
+        pairs = block.there() & block.others() if others else block.there()
         value = jnp.where(pairs, kernel(product, of_row[:, None], of_column[None, :]), 0.0)
         return carry + jnp.sum(value, 1), (), jnp.sum(value, 0)
 

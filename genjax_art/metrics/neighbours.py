@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Int64
 
-from genjax_art.metrics.stream import Block, Fold, Frame, chunks, features, frame_of, squared, sweep
+from genjax_art.metrics.stream import Block, Fold, Frame, chunks, features, frame_of, lost, pairs_of, sweep
 
 SPARE = 3  # candidates more than asked for: where float32 has two of them the wrong way round, float64 sees both
 GROUP = 32  # columns of which only the least is looked at first
@@ -77,12 +77,11 @@ def least(
     features(queries, "a search for neighbours")
     features(reference, "a search for neighbours", k + others)
     frame = frame_of(reference, queries)
-    y = frame.within(reference)
-    x = y if queries is reference else frame.within(queries)
     values = values * frame.unit**per_unit
     spare = min(k + SPARE, len(reference))
-    passes = sweep(_least_fold(score, spare, others), _start(spare), x, y, (), (values.astype(np.float32),))
-    found, index = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
+    fold, column = _least_fold(score, spare, others), values.astype(np.float32)
+    passes = sweep(fold, _start(spare), frame, queries, reference, (), (column,))
+    found, index = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
     pool = _Pool(score, frame, queries, reference, values, others)
     for some, (bound, candidates), _, _ in passes:
         rows = np.arange(some.start, some.stop)
@@ -102,13 +101,10 @@ def _start(k: int) -> Callable[[int], Any]:
 @functools.cache
 def _least_fold(score: Score, k: int, others: bool) -> Fold:
     def fold(carry: Any, block: Block) -> tuple[Any, Any, Any]:
-        square, slack = squared(block)
         # the least that each score can be, by which the columns are ranked
-        low = score(jnp, jnp.maximum(square - slack, 0.0), block.per_column[0][None, :])
-        hidden = ~block.pairs
-        if others:
-            hidden |= block.rows[:, None] == block.columns[None, :]
-        value, place = _top(jnp.where(hidden, jnp.inf, low), k)
+        low = score(jnp, jnp.maximum(block.squared(-1.0), 0.0), block.per_column[0][None, :])
+        hidden = [jnp.isinf(block.column_squares)[None, :], *([~block.others()] if others else [])]
+        value, place = _top(jnp.where(functools.reduce(jnp.logical_or, hidden), jnp.inf, low), k)
         values = jnp.concatenate([carry[0], value], 1)
         columns = jnp.concatenate([carry[1], block.columns[place]], 1)
         kept, order = jax.lax.top_k(-values, k)
@@ -172,12 +168,11 @@ class _Pool:
     def _bounds(self, row: int) -> Float64[np.ndarray, " m"]:
         centre, unit = self.frame
         x = (self.queries[row].astype(np.float64) - centre) / unit
-        low = []
+        low, slack = [], lost(len(x), np.finfo(np.float64).eps)
         for part in chunks(self.reference):
             y = (part - centre) / unit
             norms = x @ x + np.sum(y**2, 1)
-            slack = (y.shape[1] ** 0.5 + 8.0) * np.finfo(np.float64).eps * norms
-            low.append(np.maximum(norms - 2.0 * y @ x - slack, 0.0))
+            low.append(np.maximum((1.0 - slack) * norms - 2.0 * y @ x, 0.0))
         return self.score(np, np.concatenate(low), self.values)
 
 
@@ -222,14 +217,17 @@ def cross_balls(
     limits = [np.where(r >= 0, (r / frame.unit) ** 2, -np.inf).astype(np.float32) for r in (radii_x, radii_y)]
     rows = np.zeros((len(x), 2 * count), np.int64)
     columns = np.zeros((2 * count, len(y)), np.int64)
-    passes = sweep(_ball_fold, _ball_start(2 * count), frame.within(x), frame.within(y), (limits[0],), (limits[1],))
-    for some, sure, unsure, sums in passes:
+    for some, (sure, doubts), unsure, sums in sweep(
+        _ball_fold, _ball_start(2 * count), frame, x, y, (limits[0],), (limits[1],)
+    ):
         rows[some] = sure
         columns += np.stack(sums)
-        row, column = np.nonzero(unsure)
-        if not len(row):
+        where = np.flatnonzero(doubts)
+        if not len(where):
             continue
-        code, row = unsure[row, column], row + some.start
+        codes = pairs_of(unsure, where)[:, : len(y)]
+        row, column = np.nonzero(codes)
+        code, row = codes[row, column], some.start + where[row]
         # of distances, not of squares: the square of a root is another number, and a tie would be none
         apart = np.sqrt(pair_squares(frame, x, y, row, column))[:, None] * frame.unit
         radius = np.concatenate([radii_x[row], radii_y[column]], 1)
@@ -242,15 +240,17 @@ def cross_balls(
 
 @functools.cache
 def _ball_start(count: int) -> Callable[[int], Any]:
-    return lambda rows: jnp.zeros((rows, count), jnp.int32)
+    return lambda rows: (jnp.zeros((rows, count), jnp.int32), jnp.zeros(rows, jnp.int32))
 
 
 def _ball_fold(carry: Any, block: Block) -> tuple[Any, Any, Any]:
-    square, slack = squared(block)
-    (radii_x, _), (radii_y,) = block.per_row, block.per_column
+    (radii_x,), (radii_y,) = block.per_row, block.per_column
     limits = [limit[:, None] for limit in radii_x.T] + [limit[None, :] for limit in radii_y.T]
-    sure = [square < limit - slack for limit in limits]
-    unsure = [(square <= limit + slack) & ~inside for limit, inside in zip(limits, sure, strict=True)]
-    code = sum(far.astype(jnp.uint8) << i for i, far in enumerate(unsure))
+    most, least = block.squared(1.0), block.squared(-1.0)
+    sure = [most < limit for limit in limits]
+    unsure = [(least <= limit) & ~inside for limit, inside in zip(limits, sure, strict=True)]
+    code = functools.reduce(jnp.bitwise_or, (doubt.astype(jnp.uint8) << i for i, doubt in enumerate(unsure)))
     counts = jnp.stack([jnp.sum(inside, 1, dtype=jnp.int32) for inside in sure], 1)
-    return carry + counts, code, tuple(jnp.sum(inside, 0, dtype=jnp.int32) for inside in sure)
+    doubts = jnp.sum(code > 0, 1, dtype=jnp.int32)
+    sums = tuple(jnp.sum(inside, 0, dtype=jnp.int32) for inside in sure)
+    return (carry[0] + counts, carry[1] + doubts), code, sums

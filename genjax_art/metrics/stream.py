@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Float32, Int
+from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 ROWS, COLUMNS = 1024, 4096
 LARGEST = 1e150  # squares of larger features have no room in float64
@@ -49,8 +49,13 @@ class Frame(NamedTuple):
     centre: Float[np.ndarray, " d"]
     unit: float  # a power of two, so that dividing by it is exact
 
-    def within(self, x: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
-        return np.concatenate([((part - self.centre) / self.unit).astype(np.float32) for part in chunks(x)])
+    def within(self, x: Float[np.ndarray, "n d"], rows: int | None = None) -> Float32[np.ndarray, "m d"]:
+        """`x` in this frame; with `rows`, that many, by rows of zeros at the end."""
+        framed = np.zeros((len(x) if rows is None else rows, x.shape[1]), np.float32)
+        for begin in range(0, len(x), ROWS):
+            part = x[begin : begin + ROWS].astype(np.float64)
+            framed[begin : begin + len(part)] = (part - self.centre) / self.unit
+        return framed
 
 
 def frame_of(reference: Float[np.ndarray, "n d"], *others: Float[np.ndarray, "_ d"]) -> Frame:
@@ -64,29 +69,36 @@ class Block(NamedTuple):
     """Some rows (queries) beside some columns (references): inner products and norms, of which distances are made."""
 
     product: Float[Array, "r c"]
-    row_squares: Float[Array, " r"]
+    row_squares: Float[Array, " r"]  # infinite for padding, as is
     column_squares: Float[Array, " c"]
+    slack: float  # what float32 may lose of a squared distance, over the sum of the squares
     rows: Int[Array, " r"]  # their places in the whole set
     columns: Int[Array, " c"]
-    pairs: Any  # Bool["r c"]: false where a row or a column is padding
     per_row: tuple[Array, ...]
     per_column: tuple[Array, ...]
 
+    def squared(self, slack: float) -> Float[Array, "r c"]:
+        """Squared distances, infinite for padding, and beyond by `slack` times what float32 may lose: with -1 never
+        above the true ones, with 1 never below."""
+        share = 1.0 + slack * self.slack
+        return share * self.row_squares[:, None] + (share * self.column_squares[None, :] - 2.0 * self.product)
 
-def squared(block: Block) -> tuple[Float[Array, "r c"], Float[Array, "r c"]]:
-    """Squared distances in float32, infinite for padding, and by how much each may be wrong.
+    def there(self) -> Bool[Array, "r c"]:
+        """False where the row or the column is padding."""
+        return jnp.isfinite(self.row_squares)[:, None] & jnp.isfinite(self.column_squares)[None, :]
 
-    Sums of d products round like a random walk, by about sqrt(d) units in the last place of the norms; the second term
-    is for the rounding of the features themselves and of what distances are compared with.
+    def others(self) -> Bool[Array, "r c"]:
+        """False where the row and the column are the same example of one set."""
+        return self.rows[:, None] != self.columns[None, :]
+
+
+def lost(width: int, eps: float) -> float:
+    """How much a sum of squares of `width` numbers may be wrong, relative to it.
+
+    Sums of d products round like a random walk, by about sqrt(d) units in the last place; the second term is for the
+    rounding of the features themselves and of what distances are compared with.
     """
-    norms = block.row_squares[:, None] + block.column_squares[None, :]
-    slack = (_width(block) ** 0.5 + 8.0) * float(np.finfo(np.float32).eps) * norms
-    distance = jnp.maximum(norms - 2.0 * block.product, 0.0)
-    return jnp.where(block.pairs, distance, jnp.inf), slack
-
-
-def _width(block: Block) -> int:
-    return block.per_row[-1].shape[-1]
+    return float((width**0.5 + 8.0) * eps)
 
 
 Fold = Callable[[Any, Block], tuple[Any, Any, Any]]
@@ -95,8 +107,9 @@ Fold = Callable[[Any, Block], tuple[Any, Any, Any]]
 def sweep(
     fold: Fold,
     start: Callable[[int], Any],
-    queries: Float32[np.ndarray, "n d"],
-    reference: Float32[np.ndarray, "m d"],
+    frame: Frame,
+    queries: Float[np.ndarray, "n d"],
+    reference: Float[np.ndarray, "m d"],
     per_query: tuple[np.ndarray, ...] = (),
     per_reference: tuple[np.ndarray, ...] = (),
 ) -> Iterator[tuple[slice, Any, Any, Any]]:
@@ -105,7 +118,8 @@ def sweep(
     Args:
       fold: (carry, block) -> (carry, pairs, columns), compiled. The carry is per row, as is what `start` makes of a
         number of rows; `pairs` a tree of [r, c] and `columns` one of [c], or () where there is nothing to keep. Give
-        the same function object again to have it compiled once.
+        the same function object again to have it compiled once. Pairs come as [blocks, rows, c]: see `pairs_of`.
+      frame: in which float32 counts.
       per_query, per_reference: arrays with an entry for each row or column, which come with the block.
     """
     n, m, devices = len(queries), len(reference), jax.local_devices()
@@ -113,14 +127,15 @@ def sweep(
     sharded, everywhere = NamedSharding(mesh, PartitionSpec(_AXIS)), NamedSharding(mesh, PartitionSpec())
     rows = len(devices) * _even(-(-n // len(devices)), ROWS, 8)
     columns = _even(m, COLUMNS, 64)
-    blocked = [_padded(x, -(-m // columns) * columns) for x in (reference, *per_reference)]
-    blocked = [x.reshape(-1, columns, *x.shape[1:]) for x in blocked]
-    known = jax.device_put(blocked, everywhere)
+    width = -(-m // columns) * columns
+    blocked = [frame.within(reference, width), *(_padded(x, width) for x in per_reference)]
+    known = jax.device_put([x.reshape(-1, columns, *x.shape[1:]) for x in blocked], everywhere)
+    del blocked  # else the reference would be there twice
     size = jax.device_put(np.asarray([n, m], np.int32), everywhere)
 
     def begin(first: int) -> tuple[slice, Any]:
         some = slice(first, min(first + rows, n))
-        own = [_padded(x[some], rows) for x in (queries, *per_query)]
+        own = [frame.within(queries[some], rows), *(_padded(x[some], rows) for x in per_query)]
         place = np.arange(first, first + rows, dtype=np.int32)
         return some, _compiled(fold, start, mesh)(size, jax.device_put([place, *own], sharded), known)
 
@@ -133,29 +148,35 @@ def sweep(
         yield (
             some,
             jax.tree.map(lambda x, count=count: np.asarray(x)[:count], carry),
-            jax.tree.map(lambda x, count=count: np.asarray(x).reshape(rows, -1)[:count, :m], pairs),
+            jax.tree.map(np.asarray, pairs),
             jax.tree.map(lambda x: np.asarray(x).reshape(len(devices), -1).sum(0)[:m], sums),
         )
+
+
+def pairs_of(kept: Shaped[np.ndarray, "b r c"], rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n m"]:
+    """What was kept of the pairs of some rows of a chunk, block beside block."""
+    return kept[:, rows].swapaxes(0, 1).reshape(len(rows), -1)
 
 
 @functools.cache
 def _compiled(fold: Fold, start: Callable[[int], Any], mesh: Mesh) -> Callable[..., Any]:
     def of_device(size: Array, own: list[Array], known: list[Array]) -> Any:
         place, x, *per_row = own
-        here = jnp.sum(x * x, 1)
+        slack = lost(x.shape[1], float(np.finfo(np.float32).eps))
+        squares = _squares(x, place, size[0])
 
         def step(carry: Any, block: tuple[Array, ...]) -> tuple[Any, Any]:
             number, y, *per_column = block
             columns = number * y.shape[0] + jnp.arange(y.shape[0], dtype=jnp.int32)
             product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-            pairs = (place < size[0])[:, None] & (columns < size[1])[None, :]
-            seen = Block(product, here, jnp.sum(y * y, 1), place, columns, pairs, (*per_row, x), tuple(per_column))
+            across = _squares(y, columns, size[1])
+            seen = Block(product, squares, across, slack, place, columns, tuple(per_row), tuple(per_column))
             carry, kept, sums = fold(carry, seen)
             return carry, (kept, sums)
 
         numbers = jnp.arange(known[0].shape[0], dtype=jnp.int32)
         carry, (kept, sums) = jax.lax.scan(step, start(x.shape[0]), (numbers, *known))
-        return carry, jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), kept), jax.tree.map(lambda a: a[None], sums)
+        return carry, kept, jax.tree.map(lambda a: a[None], sums)
 
     by_row, everywhere = PartitionSpec(_AXIS), PartitionSpec()
     return jax.jit(
@@ -163,10 +184,14 @@ def _compiled(fold: Fold, start: Callable[[int], Any], mesh: Mesh) -> Callable[.
             of_device,
             mesh=mesh,
             in_specs=(everywhere, by_row, everywhere),
-            out_specs=(by_row, by_row, by_row),
+            out_specs=(by_row, PartitionSpec(None, _AXIS), by_row),
             check_vma=False,  # the carry begins without rows of a device
         )
     )
+
+
+def _squares(x: Float[Array, "n d"], place: Int[Array, " n"], size: Int[Array, ""]) -> Float[Array, " n"]:
+    return jnp.where(place < size, jnp.sum(x * x, 1), jnp.inf)
 
 
 def _even(count: int, most: int, multiple: int) -> int:
