@@ -20,7 +20,7 @@ from genjax_art.metrics.stream import Block, Fold, Frame, chunks, features, fram
 SPARE = 3  # candidates more than asked for: where float32 has two of them the wrong way round, float64 sees both
 GROUP = 32  # columns of which only the least is looked at first
 NOWHERE = np.iinfo(np.int32).max  # the number of a column that is none
-PAIRS = 1 << 18  # numbers of differences in float64 at once: what stays in a core's cache
+PAIRS = 1 << 16  # numbers of differences in float64 at once: what stays in a core's cache
 
 # (numpy or jax.numpy, squared distance, the column's value) -> the score that is to be small; never falls with distance
 Score = Callable[[Any, Any, Any], Any]
@@ -146,13 +146,12 @@ class _Pool:
         self, rows: Int[np.ndarray, " n"], candidates: Int[np.ndarray, "n c"]
     ) -> tuple[Float64[np.ndarray, "n c"], Int64[np.ndarray, "n c"]]:
         """The scores of the candidates, rising, with their numbers."""
-        own = np.repeat(rows, candidates.shape[1])
         index = np.minimum(candidates, len(self.reference) - 1).astype(np.int64)
-        square = pair_squares(self.frame, self.queries, self.reference, own, index.ravel())
-        hidden = candidates.ravel() >= len(self.reference)
+        square = pair_squares(self.frame, self.queries, self.reference, rows, index)
+        hidden = candidates >= len(self.reference)
         if self.others:
-            hidden |= own == index.ravel()
-        exact = np.where(hidden, np.inf, self.score(np, square, self.values[index.ravel()])).reshape(index.shape)
+            hidden |= rows[:, None] == index
+        exact = np.where(hidden, np.inf, self.score(np, square, self.values[index]))
         order = np.argsort(exact, axis=1, kind="stable")
         return np.take_along_axis(exact, order, 1), np.take_along_axis(index, order, 1)
 
@@ -177,15 +176,23 @@ class _Pool:
 
 
 def pair_squares(
-    frame: Frame, x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray
-) -> Float64[np.ndarray, " p"]:
-    """Squared distances of single pairs in the frame's unit, by differences in float64: exact for near copies, too."""
-    result = np.empty(len(rows))
-    step = max(1, PAIRS // x.shape[1])
+    frame: Frame,
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "m d"],
+    rows: Int[np.ndarray, " p"],
+    columns: Int[np.ndarray, "p c"],
+) -> Float64[np.ndarray, "p c"]:
+    """Squared distances from some rows of x to c rows of y each, in the frame's unit, by differences in float64: exact
+    for near copies, too."""
+    result = np.empty(columns.shape)
+    step = max(1, PAIRS // (columns.shape[1] * x.shape[1]))
+    apart = np.empty((step, columns.shape[1], x.shape[1]))  # one for all: fresh memory costs more than the sums
     for begin in range(0, len(rows), step):
         part = slice(begin, begin + step)
-        apart = np.subtract(x[rows[part]], y[columns[part]], dtype=np.float64) / frame.unit
-        result[part] = np.einsum("pd,pd->p", apart, apart)
+        some = apart[: len(rows[part])]
+        np.subtract(y[columns[part]], x[rows[part], None], out=some, dtype=np.float64)
+        some /= frame.unit
+        np.einsum("pcd,pcd->pc", some, some, out=result[part])
     return result
 
 
@@ -229,7 +236,7 @@ def cross_balls(
         row, column = np.nonzero(codes)
         code, row = codes[row, column], some.start + where[row]
         # of distances, not of squares: the square of a root is another number, and a tie would be none
-        apart = np.sqrt(pair_squares(frame, x, y, row, column))[:, None] * frame.unit
+        apart = np.sqrt(pair_squares(frame, x, y, row, column[:, None])) * frame.unit
         radius = np.concatenate([radii_x[row], radii_y[column]], 1)
         inside = apart <= radius if closed else apart < radius
         inside &= (code[:, None] >> np.arange(2 * count)) & 1 == 1

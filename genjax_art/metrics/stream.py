@@ -1,7 +1,7 @@
 """All pairs of two sets of feature vectors, block by block: what an N x N array would hold is seen and let go.
 
-Rows come in chunks, shared by the devices; the columns of a chunk in blocks, by `lax.scan`. At 1,024 rows a device and
-4,096 columns a block of pairs is 16 MB, whatever the sets' sizes.
+Rows come in chunks, shared by the devices; the columns of a chunk in blocks, by `lax.scan`. At 512 rows a device and
+4,096 columns a block of pairs is 8 MB, whatever the sets' sizes.
 """
 
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
-ROWS, COLUMNS = 1024, 4096
+ROWS, COLUMNS = 512, 4096
 LARGEST = 1e150  # squares of larger features have no room in float64
 _AXIS = "rows"
 
