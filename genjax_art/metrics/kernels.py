@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
 
-from genjax_art.metrics.stream import Block, Fold, Frame, chunks, features, frame_of, sweep
+from genjax_art.metrics.stream import Block, Fold, chunks, features, frame_of, sweep
 
 # (scaled product of centred rows, what the row adds, what the column adds) -> the kernel
 Kernel = Callable[[Any, Any, Any], Any]
@@ -94,17 +94,16 @@ Share = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (rows, centre) -> what
 def _discrepancy(kernel: Kernel, share: Share, gamma: float, x: np.ndarray, y: np.ndarray) -> Discrepancy:
     features(x, "a kernel distance", 2)
     features(y, "a kernel distance", 2)
-    n, m, frame = len(x), len(y), frame_of(x, y)
-    a, b = (gamma * np.concatenate([share(part, frame.centre) for part in chunks(rows)]) for rows in (x, y))
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError(f"a kernel of features as large as {frame.unit:g} has no room in float64: scale them down")
-    own_x, _ = _sums(kernel, gamma, frame, x, x, a, a, others=True)
-    own_y, _ = _sums(kernel, gamma, frame, y, y, b, b, others=True)
-    cross_x, cross_y = _sums(kernel, gamma, frame, x, y, a, b, others=False)
-    own_x, own_y, cross_x, cross_y = own_x / (n - 1), own_y / (m - 1), cross_x / m, cross_y / n
-    value = own_x.mean() + own_y.mean() - cross_x.mean() - cross_y.mean()
+    n, m = len(x), len(y)
+    # each pair of sets in a frame of its own: a set that is small beside the other's distance keeps its digits
+    own_x, _ = _sums(kernel, share, gamma, x, x, others=True)
+    own_y, _ = _sums(kernel, share, gamma, y, y, others=True)
+    cross_x, cross_y = _sums(kernel, share, gamma, x, y, others=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        own_x, own_y, cross_x, cross_y = own_x / (n - 1), own_y / (m - 1), cross_x / m, cross_y / n
+        value = own_x.mean() + own_y.mean() - cross_x.mean() - cross_y.mean()
     if not np.isfinite(value):
-        raise ValueError(f"a kernel of features as large as {frame.unit:g} has no room in float64: scale them down")
+        raise ValueError("a kernel of such large features has no room in float64: scale them down")
     # the Hajek projection: derivatives by an example's weight
     of_x, of_y = 2.0 * (own_x - cross_x), 2.0 * (own_y - cross_y)
     return Discrepancy(float(value), of_x - of_x.mean(), of_y - of_y.mean())
@@ -112,22 +111,21 @@ def _discrepancy(kernel: Kernel, share: Share, gamma: float, x: np.ndarray, y: n
 
 def _sums(
     kernel: Kernel,
+    share: Share,
     gamma: float,
-    frame: Frame,
     x: Float[np.ndarray, "n d"],
     y: Float[np.ndarray, "m d"],
-    of_x: Float64[np.ndarray, " n"],
-    of_y: Float64[np.ndarray, " m"],
     *,
     others: bool,
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " m"]]:
     """Sums of the kernel over each row and each column of the matrix of all pairs, without those of a row with itself
     where x and y are one set (`others`)."""
+    frame = frame_of(x, y)
+    of_x, of_y = (gamma * np.concatenate([share(part, frame.centre) for part in chunks(rows)]) for rows in (x, y))
+    scale = np.full(len(x), gamma * frame.unit**2)
     rows, columns = np.empty(len(x)), np.zeros(len(y))
     with jax.enable_x64(True):
-        per_row = of_x, np.full(len(x), gamma * frame.unit**2)
-        passes = sweep(_sum_fold(kernel, others), _sum_start, frame, x, y, per_row, (of_y,))
-        for some, total, _, sums in passes:
+        for some, total, _, sums in sweep(_sum_fold(kernel, others), _sum_start, frame, x, y, (of_x, scale), (of_y,)):
             rows[some] = total
             columns += sums
     return rows, columns

@@ -98,7 +98,8 @@ def _evenly(count: int, n: int) -> np.ndarray:
 
 def read(samples: Reading, held: Reading) -> Verdict:
     """Names the case: the vetoes that hold and collapse, or else the first of truncation, novelty and likeness."""
-    found = [case for case in (_copies(samples), _off(samples, held), _collapsed(samples, held)) if case]
+    off = _off(samples, held)
+    found = [case for case in (_copies(samples), off, _collapsed(samples, held, far=off is not None)) if case]
     rest = (_truncated(samples, held), _new(samples, held))
     found = found or [case for case in rest if case][:1]
     found = found or [("like the data", "no copies, on the manifold, as varied as the data")]
@@ -121,9 +122,10 @@ def _off(samples: Reading, held: Reading) -> Case:
     return "off the manifold", f"samples lie where data are rare, in {share:.0%} of the held-out data's density"
 
 
-def _collapsed(samples: Reading, held: Reading) -> Case:
+def _collapsed(samples: Reading, held: Reading, *, far: bool) -> Case:
     variety, twins = samples.vendi / held.vendi, samples.duplicates
-    if variety >= COLLAPSED_VENDI and twins - held.duplicates < COLLAPSED_TWINS:
+    alike = variety < COLLAPSED_VENDI and not far  # seen from the data, all that is far lies in one direction
+    if not alike and twins - held.duplicates < COLLAPSED_TWINS:
         return None
     return "collapsed", f"{twins:.0%} of the samples have a twin; their variety is {variety:.0%} of the held-out data's"
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Float64
 from genjax_art.metrics.stream import chunks, features
 
 
-def vendi(x: Float[np.ndarray, "n d"], order: float = 1.0) -> float:
+def vendi(x: Float[np.ndarray, "n d"], order: float | int = 1) -> float:
     """exp of the Renyi entropy of the eigenvalues of K / n, with K the cosines of all pairs: 1 where all rows point one
     way, n where all are orthogonal, never more than d (Friedman & Dieng 2022, arXiv:2210.02410).
 
@@ -49,7 +49,7 @@ def _directions(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
     return x / np.sqrt(np.sum(x**2, 1, keepdims=True))
 
 
-def _entropy(p: Float64[np.ndarray, " r"], order: float) -> float:
+def _entropy(p: Float64[np.ndarray, " r"], order: float | int) -> float:
     p = p[p > 0]
     if order == 1:
         return float(-np.sum(p * np.log(p)))
