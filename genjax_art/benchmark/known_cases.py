@@ -71,8 +71,8 @@ def known_case(name: str, *, dimension: int = 16, samples: int = 600, seed: int 
         "between styles": lambda: draw(samples, middle=0.5),
     }
     fake = made[name]()
-    styles = [_posterior(x, centres) for x in (held, fake)]
-    return Case(train @ mix, held @ mix, fake @ mix, *styles, CASES[name], copied)
+    of_held, of_fake = (_posterior(x, centres) for x in (held, fake))
+    return Case(train @ mix, held @ mix, fake @ mix, of_held, of_fake, CASES[name], copied)
 
 
 def _posterior(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

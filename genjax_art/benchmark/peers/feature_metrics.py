@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -79,11 +80,11 @@ def rows(n: int = 500, width: int = 24, seed: int = 0) -> list[Row]:
         Row("torch-fidelity", "IS, 10 parts", lambda: (inception_score(softmax(logits), 10), _isc(logits)), 1e-9),
     ]
     for name in ("precision", "recall", "density", "coverage"):
-        found.append(Row("prdc", f"{name}, k=5", lambda name=name: _prdc(x, y, name), 1e-12))
+        found.append(Row("prdc", f"{name}, k=5", partial(_prdc, x, y, name), 1e-12))
     for name in ("precision", "recall"):
-        found.append(Row("torch-fidelity", f"{name}, k=3", lambda name=name: _prc(x, y, name), 1e-6))  # float32 means
+        found.append(Row("torch-fidelity", f"{name}, k=3", partial(_prc, x, y, name), 1e-6))  # float32 means
     for order in (1, 2, np.inf):
-        found.append(Row("vendi-score", f"Vendi, q={order}", lambda q=order: (vendi(x, q), _vendi(x, q)), 1e-4))
+        found.append(Row("vendi-score", f"Vendi, q={order}", partial(_vendi, x, order), 1e-4))
     return found
 
 
@@ -161,8 +162,9 @@ def fidelity_kid(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"])
     return module.kid_features_to_metric(*_tensors(real, fake), verbose=False)
 
 
-def _vendi(x: np.ndarray, order: float | int) -> float:
-    return importlib.import_module("vendi_score.vendi").score_dual(x, q="inf" if order == np.inf else order)
+def _vendi(x: np.ndarray, order: float | int) -> tuple[float, float]:
+    module = importlib.import_module("vendi_score.vendi")
+    return vendi(x, order), module.score_dual(x, q="inf" if order == np.inf else order)
 
 
 def _tensors(*arrays: np.ndarray) -> list[Any]:

@@ -36,7 +36,7 @@ def memory(name: str) -> float:
 
 def main(side: str, n: int, width: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
-    real, fake = (rng.normal(size=(n, width)).astype(np.float32) * scale for scale in np.float32([1.0, 1.01]))
+    real, fake = ((scale * rng.normal(size=(n, width))).astype(np.float32) for scale in (1.0, 1.01))
     small = slice(0, 64)
     if side.startswith("ours"):
         prepare_process()
