@@ -25,9 +25,9 @@ from genjax_art.metrics.record import Record, compare, from_json, to_json, versi
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("dimension", [8, 64])
-def test_each_known_case_is_named(name, dimension):
-    case = known_case(name, dimension=dimension, seed=dimension)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_each_known_case_is_named(name, seed):
+    case = known_case(name, seed=seed)
     samples, held = readings(case.train, case.held, case.fake, case.held_styles, case.fake_styles)
     verdict = read(samples, held)
     assert verdict.words == case.words, (verdict, samples, held)

@@ -185,15 +185,17 @@ def pair_squares(
     """Squared distances from some rows of x to c rows of y each, in the frame's unit, by differences in float64: exact
     for near copies, too."""
     result = np.empty(columns.shape)
+    extreme = not 1e-100 < frame.unit < 1e100  # squares have no room; else one division of each will do
     step = max(1, PAIRS // (columns.shape[1] * x.shape[1]))
     apart = np.empty((step, columns.shape[1], x.shape[1]))  # one for all: fresh memory costs more than the sums
     for begin in range(0, len(rows), step):
         part = slice(begin, begin + step)
         some = apart[: len(rows[part])]
         np.subtract(y[columns[part]], x[rows[part], None], out=some, dtype=np.float64)
-        some /= frame.unit
+        if extreme:
+            some /= frame.unit
         np.einsum("pcd,pcd->pc", some, some, out=result[part])
-    return result
+    return result if extreme else result / frame.unit**2
 
 
 def cross_balls(
