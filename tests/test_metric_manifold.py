@@ -13,7 +13,7 @@ from genjax_art.metrics.copying import (
     nearest_training,
     neighbour_ratio,
 )
-from genjax_art.metrics.manifold import mean_rarity, overlaps, rarity, realism
+from genjax_art.metrics.manifold import ball_radii, density, mean_rarity, overlaps, rarity, realism
 
 
 def sets(n=60, m=90, d=4, seed=0, scale=1.2):
@@ -54,6 +54,16 @@ def test_copies_lie_on_the_surface_of_their_neighbours_balls():
     # each ball holds its centre and its two neighbours; an open one lacks the second
     assert closed.real_balls.sum() == 3 * 50
     assert opened.real_balls.sum() == 2 * 50
+
+
+def test_known_radii_spare_the_search_and_change_nothing():
+    real, fake = sets()
+    known = ball_radii(real, (1, 3))
+    np.testing.assert_array_equal(known, np.stack([radii(real, 1), radii(real, 3)], 1))
+    assert density(real, fake, known[:, 1], 3) == overlaps(real, fake, (3,))[0].density
+    for measure in (realism, rarity):
+        np.testing.assert_array_equal(measure(real, fake, 1), measure(real, fake, 1, known[:, 0]))
+        assert not np.array_equal(measure(real, fake, 1), measure(real, fake, 1, known[:, 1]), equal_nan=True)
 
 
 def test_overlaps_of_known_sets():

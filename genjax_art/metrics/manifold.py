@@ -69,23 +69,45 @@ def overlaps(
     """
     if not ks or min(ks) < 1:
         raise ValueError(f"balls reach to the k-th neighbour with k from 1 on, got {tuple(ks)}")
-    place = np.asarray(ks) - 1
-    radii = [nearest_others(x, max(ks))[0][:, place] for x in (real, fake)]
-    in_real, around_fake, in_fake, _ = cross_balls(real, fake, *radii, closed=closed)
+    of_real, of_fake = ball_radii(real, ks), ball_radii(fake, ks)
+    in_real, around_fake, in_fake, _ = cross_balls(real, fake, of_real, of_fake, closed=closed)
     return tuple(Overlap(k, around_fake[:, i], in_fake[:, i] > 0, in_real[:, i] > 0) for i, k in enumerate(ks))
 
 
-def realism(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 3) -> Float64[np.ndarray, " m"]:
+def ball_radii(x: Float[np.ndarray, "n d"], ks: Sequence[int]) -> Float64[np.ndarray, "n r"]:
+    """The distance from each row to its k-th neighbour, for each k: by far the dearest part of what is in this file, so
+    whoever takes several measures of one set makes it once."""
+    return nearest_others(x, max(ks))[0][:, np.asarray(ks) - 1]
+
+
+def density(
+    real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], radius: Float64[np.ndarray, " n"], k: int
+) -> float:
+    """`Overlap.density` alone, with the real balls' radii to the k-th neighbour at hand."""
+    nothing = np.full((len(fake), 1), -1.0)
+    return float(cross_balls(real, fake, radius[:, None], nothing)[1].mean() / k)
+
+
+def realism(
+    real: Float[np.ndarray, "n d"],
+    fake: Float[np.ndarray, "m d"],
+    k: int = 3,
+    radius: Float64[np.ndarray, " n"] | None = None,
+) -> Float64[np.ndarray, " m"]:
     """How far inside the real manifold each sample is: the greatest ratio of a real ball's radius to the sample's
     distance from its centre (arXiv:1904.06991, equation 3). From 1 on it is inside; 0 is nowhere near.
 
     Balls larger than the median do not count, as in the paper: a few outliers reach everywhere. Copies, which would be
     infinitely realistic, get the greatest ratio that float64 can tell, 1e8.
 
+    Args:
+      k: the neighbour to which balls reach.
+      radius: their radii, where they are known.
+
     Raises:
       ValueError: fewer than k + 1 real examples, or features that are not finite.
     """
-    radius = nearest_others(real, k)[0][:, -1]
+    radius = ball_radii(real, (k,))[:, 0] if radius is None else radius
     inside = (radius <= np.median(radius)) & (radius > 0)
     if not inside.any():  # more than half of the data are copies of one another: only copies lie on them
         return np.where(nearest(fake, real, 1)[0][:, 0] == 0, 1e8, 0.0)
@@ -98,14 +120,23 @@ def _relative(xp: Any, square: Any, value: Any) -> Any:
     return square * value
 
 
-def rarity(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], k: int = 3) -> Float64[np.ndarray, " m"]:
+def rarity(
+    real: Float[np.ndarray, "n d"],
+    fake: Float[np.ndarray, "m d"],
+    k: int = 3,
+    radius: Float64[np.ndarray, " n"] | None = None,
+) -> Float64[np.ndarray, " m"]:
     """The radius of the smallest real ball around each sample: how thinly the data lie where it is, in the features'
     unit; NaN for a sample in no ball (Han et al. 2022, arXiv:2206.08549).
+
+    Args:
+      k: the neighbour to which balls reach.
+      radius: their radii, where they are known.
 
     Raises:
       ValueError: fewer than k + 1 real examples, or features that are not finite.
     """
-    radius = nearest_others(real, k)[0][:, -1]
+    radius = ball_radii(real, (k,))[:, 0] if radius is None else radius
     square, _, unit = least(_containing, fake, real, radius**2, 1, per_unit=-2.0)
     return np.where(np.isfinite(square[:, 0]), np.sqrt(square[:, 0]) * unit, np.nan)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from genjax_art.metrics.classes import style_entropy
 from genjax_art.metrics.copying import copy_rate, data_copying, duplicates
-from genjax_art.metrics.manifold import mean_rarity, overlaps, rarity, realism
+from genjax_art.metrics.manifold import ball_radii, density, mean_rarity, rarity, realism
 from genjax_art.metrics.stream import mean_of
 from genjax_art.metrics.vendi import vendi
 
@@ -74,15 +74,15 @@ def readings(
     """
     n = min(len(held), len(fake))
     held_some, fake_some = held[_evenly(len(held), n)], fake[_evenly(len(fake), n)]
-    centre = mean_of(train)
+    centre, radii = mean_of(train), ball_radii(train, (3, 5))
 
     def reading(rows: np.ndarray, some: np.ndarray, styles: np.ndarray | None, copied: float, test: float) -> Reading:
         return Reading(
             copied,
             test,
-            overlaps(train, rows, (5,))[0].density,
-            float(np.median(realism(train, rows))),
-            mean_rarity(rarity(train, rows)),
+            density(train, rows, radii[:, 1], 5),
+            float(np.median(realism(train, rows, 3, radii[:, 0]))),
+            mean_rarity(rarity(train, rows, 3, radii[:, 0])),
             vendi(some - centre),
             float(duplicates(some, held_some).mean()),
             None if styles is None else float(style_entropy(styles).mean()),
