@@ -1,0 +1,139 @@
+"""What a classifier finds in samples: Inception Score, the classes that are reached, how sure it is of the style."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+COLDEST, HOTTEST = 0.05, 20.0  # between which a temperature is sought
+BINS = 15
+
+
+def inception_score(probabilities: Float[np.ndarray, "n c"], splits: int = 1) -> float:
+    """exp of the mean KL divergence of each sample's class probabilities from their mean: 1 where all are alike, c for
+    sure predictions of all classes in equal shares (Salimans et al. 2016, arXiv:1606.03498).
+
+    Of the classes of Inception v3 it is the Inception Score; of one's own classifier it is "Inception-Score-own".
+
+    Args:
+      splits: the published scores are means over ten parts, in order, and lower than that of the whole.
+
+    Raises:
+      ValueError: rows that are no probabilities, or fewer rows than splits.
+    """
+    p = _probabilities(probabilities)
+    if not 1 <= splits <= len(p):
+        raise ValueError(f"an Inception Score needs 1 to n parts, got {splits} of {len(p)}")
+    edges = np.arange(splits + 1) * len(p) // splits
+    scores = [np.exp(information(p[a:b]).mean()) for a, b in pairwise(edges)]
+    return float(np.mean(scores))
+
+
+def information(probabilities: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
+    """KL of each row from the mean row, nats; 0 log 0 = 0."""
+    p, mean = probabilities, probabilities.mean(0)
+    ratio = np.where(p > 0, p, 1.0) / np.where(mean > 0, mean, 1.0)[None, :]
+    return np.sum(p * np.log(np.where(p > 0, ratio, 1.0)), 1)
+
+
+def style_entropy(probabilities: Float[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
+    """Entropy of each sample's calibrated style probabilities, nats, 0 to log c: how undecided its style is.
+
+    A sample of no style has it, and so has rubbish: read it beside precision (`panel.py`).
+
+    Raises:
+      ValueError: rows that are no probabilities.
+    """
+    p = _probabilities(probabilities)
+    return -np.sum(p * np.log(np.where(p > 0, p, 1.0)), 1)
+
+
+def _probabilities(p: Float[np.ndarray, "n c"]) -> Float64[np.ndarray, "n c"]:
+    p = p.astype(np.float64)
+    if not len(p) or not (p >= 0).all() or not np.allclose(p.sum(1), 1.0, atol=1e-4):
+        raise ValueError(f"probabilities are not negative and sum to 1 in each row; got shape {p.shape}")
+    return p / p.sum(1, keepdims=True)
+
+
+def softmax(logits: Float[np.ndarray, "n c"], temperature: float = 1.0) -> Float64[np.ndarray, "n c"]:
+    """Probabilities from logits over a temperature."""
+    z = logits.astype(np.float64)
+    e = np.exp((z - z.max(1, keepdims=True)) / temperature)
+    return e / e.sum(1, keepdims=True)
+
+
+def temperature(logits: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"]) -> float:
+    """The temperature within [0.05, 20] at which held-out labels are likeliest (Guo et al. 2017, arXiv:1706.04599).
+
+    The likelihood is concave in 1 / temperature, so bisection of its slope finds it. Where every label is right the
+    coldest is likeliest.
+
+    Raises:
+      ValueError: no examples, logits that are not finite, or labels beyond the classes.
+    """
+    z = logits.astype(np.float64)
+    if not len(z) or not np.isfinite(z).all() or labels.min() < 0 or labels.max() >= z.shape[1]:
+        raise ValueError(f"calibration needs finite logits and labels among their classes, got shape {z.shape}")
+    z = z - z.max(1, keepdims=True)
+    given = z[np.arange(len(z)), labels].mean()
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        expected = np.sum(softmax(z, np.exp(middle)) * z, 1).mean()
+        # where the model expects less than the labels have, it is not sure enough: colder
+        low, high = (low, middle) if expected < given else (middle, high)
+    return float(np.exp(0.5 * (low + high)))
+
+
+def calibration_error(probabilities: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"]) -> float:
+    """Mean gap between how sure and how right predictions are, over fifteen equal bins of sureness (arXiv:1706.04599).
+
+    Raises:
+      ValueError: rows that are no probabilities.
+    """
+    p = _probabilities(probabilities)
+    sure, right = p.max(1), p.argmax(1) == labels
+    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, sure - right, BINS)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Samples of each class beside the data's shares."""
+
+    counts: Int[np.ndarray, " c"]
+    shares: Float64[np.ndarray, " c"]
+
+    @property
+    def modes(self) -> int:
+        """Classes with a sample at least."""
+        return int(np.sum(self.counts > 0))
+
+    @property
+    def coverage(self) -> float:
+        """Share of the data whose class has a sample."""
+        return float(self.shares[self.counts > 0].sum())
+
+    @property
+    def divergence(self) -> float:
+        """KL of the samples' shares from the data's, nats; about (c - 1) / 2n for n perfect samples."""
+        q = self.counts / self.counts.sum()
+        hit = q > 0
+        return float(np.sum(q[hit] * np.log(q[hit] / self.shares[hit])))
+
+
+def class_histogram(found: Int[np.ndarray, " n"], real: Int[np.ndarray, " m"], classes: int) -> Histogram:
+    """The classes that a classifier finds in samples, beside those of the data.
+
+    Raises:
+      ValueError: no samples or data, classes beyond the number, or samples of a class that the data do not have.
+    """
+    for name, labels in (("samples", found), ("data", real)):
+        if not len(labels) or labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"a class histogram needs {name} with classes 0 to {classes - 1}")
+    counts, shares = np.bincount(found, minlength=classes), np.bincount(real, minlength=classes) / len(real)
+    if strange := [int(c) for c in np.nonzero((counts > 0) & (shares == 0))[0]]:
+        raise ValueError(f"samples have classes that the data do not have: {strange}")
+    return Histogram(counts, shares)
