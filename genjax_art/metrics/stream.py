@@ -40,7 +40,7 @@ def chunks(x: Float[np.ndarray, "n d"], rows: int = ROWS) -> Iterator[Float[np.n
 
 def mean_of(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """The mean row, in float64."""
-    return np.sum(x, 0, dtype=np.float64) / len(x)
+    return np.asarray(np.sum(x, 0, dtype=np.float64) / len(x))
 
 
 class Frame(NamedTuple):
