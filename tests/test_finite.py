@@ -163,9 +163,9 @@ def test_a_run_that_only_skips_ends(in_order, tmp_path):
         run(plan, broken(*range(1, 9)), tmp_path, how="jit")
 
 
-def test_a_rollback_goes_on_with_new_noise(in_order, tmp_path, capsys, monkeypatch):
-    """The noise is at fault here, once: after the rollback the same data pass."""
-    plan = plan_of(on_nan="rollback")
+@pytest.fixture
+def faulty_noise(in_order, monkeypatch):
+    """Step 5 is not a number with the first noise; with other noise the same data pass."""
 
     def faulty(step):
         def once(state, data):
@@ -176,11 +176,27 @@ def test_a_rollback_goes_on_with_new_noise(in_order, tmp_path, capsys, monkeypat
         return once
 
     monkeypatch.setattr("genjax_art.run.training.make_step", lambda *a, **k: faulty(make_step(*a, **k)))
+
+
+def test_a_rollback_goes_on_with_new_noise(faulty_noise, tmp_path, capsys):
+    plan = plan_of(on_nan="rollback")
     assert run(plan, broken(), tmp_path / "run", how="jit") == 0
     assert "vae/loss is nan at step 5: back to step 4 with new noise (1 of 3)" in capsys.readouterr().err
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 9))
     state = restored(plan, tmp_path / "run")
     assert (int(state.step), rollbacks_of(0, int(state.seed))) == (8, 1)
+
+
+@pytest.mark.parametrize("stop", [4, 6])
+def test_a_rollback_is_the_same_in_a_run_that_was_interrupted(faulty_noise, tmp_path, stop):
+    """Whether it was ended before the fault or after the rollback."""
+    plan = plan_of(on_nan="rollback")
+    assert run(plan, broken(), tmp_path / "whole", how="jit") == 0
+    assert run(with_run(plan, steps=stop), broken(), tmp_path / "parts", how="jit") == 0
+    assert run(plan, broken(), tmp_path / "parts", how="jit", resume=True) == 0
+    pairs = zip(*(jax.tree.leaves(restored(plan, tmp_path / name)) for name in ("whole", "parts")), strict=True)
+    for a, b in pairs:
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("first_bad", [2, 6])
