@@ -33,7 +33,7 @@ def test_a_training_is_watched(tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text(STAND_IN)
     monkeypatch.setattr("genjax_art.benchmark.endurance.TRAIN", tmp_path / "train.py")
     found = endurance.watch(tmp_path / "run", 100)
-    assert found["ms_per_step"] == [100.0] * 8 and min(found["open_files"]) >= 4
+    assert found["ms_per_step"] == [100.0] * 8 and min(found["open_files"]) >= 3
     assert found["memory_mb"][-1] > found["memory_mb"][0] + 50
     assert not endurance.row("memory_mb", found["memory_mb"])["fine"]
     monkeypatch.setattr("genjax_art.benchmark.endurance.WORDS", ("fails",))

@@ -134,6 +134,8 @@ def chain(row: Row, folder: Path, kills: int, rng: np.random.Generator) -> dict[
     """Trains to the end through so many kills, or fewer where the end comes first; what happened."""
     done, refused = 0, ""
     while True:
+        if layout.is_finished(folder):  # killed after its last checkpoint
+            return {"kills": done, "refused": refused}
         process = start(row, folder)
         aimed = AIMED if done == 0 else AIMED[1:]  # the first checkpoint comes once
         moment = aimed[done % 4] if done % 4 < len(aimed) else float(rng.uniform(0.0, LATEST))
