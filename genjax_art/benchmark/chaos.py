@@ -27,9 +27,9 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
 from genjax_art.errors import RunError, UsageError, unknown
+from genjax_art.options import parse
 from genjax_art.run import layout
 from genjax_art.run.load import load_run
 from genjax_art.train.process import prepare_process
@@ -269,7 +269,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Prints each row as it is measured; the last line says how many hold."""
-    command = tyro.cli(Command, args=list(arguments), prog="python -m genjax_art.benchmark chaos")
+    command = parse(Command, arguments, "python -m genjax_art.benchmark chaos", __doc__)
     names = command.only or tuple(ROWS)
     for name in names:
         if name not in ROWS:

@@ -15,10 +15,10 @@ import jax
 import numpy as np
 
 from genjax_art.build import Plan, build_plan, components
-from genjax_art.config import from_json, migrate
+from genjax_art.config import from_json
 from genjax_art.errors import RunError
 from genjax_art.parts import outside
-from genjax_art.run import config_file, layout
+from genjax_art.run import layout
 from genjax_art.train.state import TrainState
 
 NOTED_ELSEWHERE = (layout.HISTORY, "spec", "version")
@@ -30,7 +30,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
     Raises:
       RunError: they cannot be read.
     """
-    return _history(_raw(folder), folder)
+    return _history(layout.read_all(folder)[0], folder)
 
 
 def with_history(folder: Path, config: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def with_history(folder: Path, config: Mapping[str, Any], step: int) -> dict[str
     """
     if not layout.is_run(folder):
         return dict(config)
-    saved = _raw(folder)
+    saved = layout.read_all(folder)[0]
     entries = _history(saved, folder)
     before, after = _fields(saved), _fields(json.loads(json.dumps(config)))
     changed = {name: [before.get(name), after[name]] for name in after if before.get(name, after[name]) != after[name]}
@@ -165,11 +165,6 @@ def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the experiment and of its run options, by name."""
     fields = {name: value for name, value in config.items() if name not in (*NOTED_ELSEWHERE, "run")}
     return {**fields, **config.get("run", {})}
-
-
-def _raw(folder: Path) -> dict[str, Any]:
-    layout.read_config(folder)  # whatever is wrong with it is said there
-    return migrate(config_file.read(folder / layout.CONFIG))
 
 
 def _history(config: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:

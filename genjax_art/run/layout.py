@@ -36,6 +36,16 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
     """The experiment as JSON data of this version, and what its arrays are.
 
     Raises:
+      RunError: as `read_all` does.
+    """
+    config, array_spec = read_all(folder)
+    return {name: value for name, value in config.items() if name not in (HISTORY, CONTENT)}, array_spec
+
+
+def read_all(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
+    """The same, with what else the config tells: its history, the content of its data.
+
+    Raises:
       RunError: no run there, or its config cannot be read.
     """
     path = folder / CONFIG
@@ -44,11 +54,10 @@ def read_config(folder: Path) -> tuple[dict[str, Any], ArraySpec]:
     try:
         config = config_file.read(path)
         array_spec = config_file.array_spec(config.pop("spec", None))
-        config = {name: value for name, value in migrate(config).items() if name not in (HISTORY, CONTENT)}
+        return migrate(config), array_spec
     except (ValueError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"{path} cannot be read ({reason}); restore it or train anew") from error
-    return config, array_spec
 
 
 def is_run(folder: Path) -> bool:

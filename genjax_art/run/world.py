@@ -1,5 +1,6 @@
 """Whether the data of a run are still those that it was trained on, and where they lie."""
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from genjax_art.data.content import Content, content_from_json, content_of, diff
 from genjax_art.data.contract import Source
 from genjax_art.data.request import sets_folder
 from genjax_art.errors import RunError
-from genjax_art.run import config_file, layout
+from genjax_art.run import layout
 
 
 def check_world(folder: Path, source: Source, changed: Collection[str] = ()) -> Source:
@@ -58,9 +59,9 @@ def moved(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
     if not places:
         return experiment
     data = Component(experiment.data.name, {**experiment.data.options, **places})
-    return Experiment(**{**vars(experiment), "data": data})
+    return dataclasses.replace(experiment, data=data)
 
 
 def _content(folder: Path) -> Content | None:
     """What the data held when the run in `folder` last began or went on, if its config tells."""
-    return content_from_json(config_file.read(folder / layout.CONFIG).get(layout.CONTENT))
+    return content_from_json(layout.read_all(folder)[0].get(layout.CONTENT))
