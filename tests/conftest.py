@@ -9,6 +9,7 @@ os.environ["PJRT_NPROC"] = "32"
 os.environ["GENJAX_ART_COMPILATION_CACHE"] = "off"  # a test never depends on what an earlier run compiled
 
 import runpy
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -111,3 +112,22 @@ def command(
         return Ended(int(end.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny run with checkpoints of the steps 2, 4 and 6. To be copied, not changed."""
+    import tiny_run
+
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genjax_art.run.training.SCORED", 8)
+        patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
+        tiny_run.train(folder)
+    assert tiny_run.steps(folder) == [2, 4, 6]
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))

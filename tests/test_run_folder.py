@@ -1,13 +1,11 @@
-"""A run folder belongs to one trainer, whatever its name, and cannot be damaged unseen."""
+"""A run folder has any name and cannot be damaged unseen."""
 
 import dataclasses
 import fcntl
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,18 +13,18 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from small import noise, vae_experiment
+from small import vae_experiment
+from tiny_run import GREY, PLAN, SOURCE, contents, steps, train
 
-from genjax_art import cli, interrupts
+from genjax_art import cli
 from genjax_art.build import build_plan
 from genjax_art.config import with_run
 from genjax_art.errors import RunError, UsageError
 from genjax_art.files import plain_alias, quoted, replacing
 from genjax_art.run import layout
 from genjax_art.run.load import load_run
-from genjax_art.run.lock import LOCK, InUseError, lock_folder, start_time
+from genjax_art.run.lock import LOCK
 from genjax_art.run.training import run
-from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.manifest import MANIFEST, check_manifest
 from genjax_art.train.rows import read_metrics
@@ -35,151 +33,6 @@ pytestmark = [
     pytest.mark.usefixtures("quick_runs"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # reads that Orbax has abandoned
 ]
-ROOT = Path(cli.__file__).resolve().parents[1]
-GREY = ArraySpec((6, 5, 1))
-SOURCE = noise(GREY, 20)
-PLAN = build_plan(with_run(vae_experiment(), steps=6, sample_every=0, save_every=2, keep_latest=3), GREY)
-
-
-def train(folder, resume=False, **changes):
-    return run(with_run(PLAN, **changes), SOURCE, folder, how="jit", resume=resume)
-
-
-def steps(folder):
-    return sorted(int(path.name) for path in (folder / layout.CHECKPOINTS).iterdir() if path.name.isdecimal())
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-@pytest.fixture(autouse=True)
-def a_connection_that_can_be_lost():
-    """Tests under nohup would have SIGHUP ignored, which is respected."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run with checkpoints of the steps 2, 4 and 6."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genjax_art.run.training.SCORED", 8)
-        patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
-        train(folder)
-    assert steps(folder) == [2, 4, 6]
-    return folder
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "run")
-    return tmp_path / "run"
-
-
-# One writer.
-
-
-def in_another_process(folder):
-    """What a second trainer finds; its process holds no lock of ours."""
-    code = f"import pathlib, genjax_art.run.lock as lock\nwith lock.lock_folder(pathlib.Path({str(folder)!r})): pass"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
-
-
-def test_a_folder_has_one_writer(tmp_path):
-    with lock_folder(tmp_path / "a" / "run"):
-        with lock_folder(tmp_path / "a" / "run"):  # one within the other, as train.py and `run` do
-            pass
-        second = in_another_process(tmp_path / "a" / "run")
-        assert second.returncode == 1 and f"is in use by process {os.getpid()} on" in second.stderr.splitlines()[-1]
-    assert not (tmp_path / "a").exists()  # nothing was written, and nothing is left
-    assert in_another_process(tmp_path / "a" / "run").returncode == 0
-
-
-def in_use(folder):
-    """Whether a thread, which is not within our lock, is refused."""
-    found = []
-
-    def look():
-        try:
-            with lock_folder(folder):
-                found.append(False)
-        except InUseError:
-            found.append(True)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    return found[0]
-
-
-def test_a_lock_of_a_dead_process_is_taken_over(tmp_path):
-    host = os.uname().nodename
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    parent = os.getppid()
-    for holder, taken in (
-        ({"pid": dead.pid, "host": host, "start": 0.0}, False),
-        ({"pid": parent, "host": host, "start": start_time(parent)}, True),  # it lives, on a file system without locks
-        ({"pid": parent, "host": host, "start": start_time(parent) - 1000}, False),  # its number was used again
-        ({"pid": parent, "host": "elsewhere", "start": 0.0}, False),
-        ("no lock", False),
-    ):
-        (tmp_path / LOCK).write_text(json.dumps(holder))
-        assert in_use(tmp_path) is taken, holder
-
-
-def test_runs_that_start_together_get_folders_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    barrier, found = threading.Barrier(4), []
-
-    def start():
-        with layout.claim(None, "x", 5, resume=False) as folder:
-            found.append(folder)
-            barrier.wait(timeout=20)
-
-    threads = [threading.Thread(target=start) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(map(str, found)) == ["runs/x", "runs/x-2", "runs/x-3", "runs/x-4"]
-    assert not list(tmp_path.glob("runs/*/*"))
-
-
-def test_a_second_trainer_is_refused_and_changes_nothing(copied):
-    with lock_folder(copied):
-        before = contents(copied)
-        found = []
-
-        def second():
-            try:
-                train(copied, resume=True, steps=9)
-            except RunError as error:
-                found.append(str(error))
-
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join()
-        assert "is in use by process" in found[0]
-        assert contents(copied) == before
-
-
-def test_a_folder_that_moves_ends_the_run(tmp_path, monkeypatch):
-    """Also while a checkpoint is written, which then is in neither place."""
-
-    def move(state):
-        if int(state.step) == 4:
-            (tmp_path / "run").rename(tmp_path / "moved")
-        return 0.0
-
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: move)
-    with pytest.raises(RunError, match="was moved or deleted"):
-        train(tmp_path / "run", log_every=1)
-    assert not (tmp_path / "run").exists()
-    assert set(steps(tmp_path / "moved")) <= {2}
 
 
 # Names.
@@ -357,49 +210,6 @@ def test_a_run_that_never_saved_begins_again(tmp_path, capsys):
     assert train(tmp_path / "other", resume=True) == 0
     for place in (folder, tmp_path / "other"):
         assert [row["step"] for row in read_metrics(place / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
-
-
-# Signals.
-
-
-def test_two_signals_save_and_the_third_is_the_systems(capfd):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    with interrupts.collecting() as caught:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert caught == [signal.SIGHUP]
-        os.kill(os.getpid(), signal.SIGINT)
-        assert caught == [signal.SIGHUP, signal.SIGINT]
-        assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
-    first, second = capfd.readouterr().err.splitlines()
-    assert "with a checkpoint" in first and "a third interruption ends it at once" in second
-
-
-def test_nohup_is_respected():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with interrupts.collecting() as caught:
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert caught == []
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_is_one_line_of_the_truth(command, finished, monkeypatch, number):
-    def interrupted(*_, **__):
-        os.kill(os.getpid(), number)
-
-    monkeypatch.setattr("genjax_art.run.load.load_run", interrupted)
-    ended = command("sample", finished)
-    assert (ended.status, ended.err) == (128 + number, "interrupted\n")
-
-
-def test_a_signal_while_a_script_is_imported_is_one_line(tmp_path):
-    (tmp_path / "tyro.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    child = subprocess.run([sys.executable, "train.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert (child.returncode, child.stdout, child.stderr) == (130, "", "interrupted while it was starting\n")
 
 
 # Writing that fails, and reading meanwhile.
