@@ -66,14 +66,14 @@ def picture_folder(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def _compilations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What one test has compiled, the next one of the session finds."""
+    """What one test has compiled, down to single operations, the next one of the session finds."""
     from jax.experimental.compilation_cache import compilation_cache
 
     names = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs", "persistent_cache_min_entry_size_bytes")
     before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
-    for name, value in zip(before, (str(tmp_path_factory.mktemp("compiled")), 0.1, -1), strict=True):
+    for name, value in zip(before, (str(tmp_path_factory.mktemp("compiled")), 0.0, -1), strict=True):
         jax.config.update(name, value)
     yield
     for name, value in before.items():
@@ -82,7 +82,7 @@ def _compilations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def quick_runs(_compilations: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw and score few pictures and no curves, and leave the settings of the process alone."""
     monkeypatch.setattr("genjax_art.run.training.PICTURES", 4)
     monkeypatch.setattr("genjax_art.run.training.SCORED", 8)
