@@ -84,6 +84,40 @@ class SampleCommand:
     drawing: Drawing
 
 
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Measure a run on held-out data."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """A folder that train.py made."""
+    metrics: tuple[str, ...] = ()
+    """Names of measures, or my_module:measure (default: those of the medium)."""
+    n: int = 1000
+    """How many samples are measured; of held-out music all pieces are."""
+    seed: int = 0
+    """Of the samples."""
+    split: str = "test"
+    """The held-out data."""
+    checkpoint: str = "latest"
+    """latest, best or a step."""
+    raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Measure the parameters themselves instead of their moving average."""
+    data_dir: Path | None = None
+    """Where prepared sets lie; needed where the run names another directory than the default one."""
+    folder: Path | None = None
+    """Where your files lie now, if they were moved since the training."""
+    json: Path | None = None
+    """Write the numbers there too."""
+    trust: tuple[str, ...] = ()
+    """Modules from outside this package that the run names and that may be imported."""
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the traceback of an error."""
+
+    @property
+    def which(self) -> Literal["raw", "default"]:
+        return "raw" if self.raw else "default"
+
+
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command of `train.py [PRESET] [--options]`.
 
@@ -138,6 +172,18 @@ def parse_sample(arguments: Sequence[str]) -> SampleCommand:
     drawing = Drawing(**{field.name: values.pop(field.name) for field in dataclasses.fields(Drawing)})
     own = {name: values.pop(name) for name in parts.options(draw)}
     return SampleCommand(folder, verb, draw, own, values, drawing)
+
+
+def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:
+    """The command of `python -m genjax_art.evaluate RUN [--options]`.
+
+    Raises:
+      UsageError: words that it does not know, or fewer than two samples.
+    """
+    command = parse(EvaluateCommand, expand_homes(arguments), "python -m genjax_art.evaluate")
+    if command.n < 2:
+        raise UsageError(f"--n must be at least 2, got {command.n}")
+    return command
 
 
 def _verb(name: str) -> parts.Part:

@@ -7,63 +7,28 @@ beside the band of held-out pieces, Frechet distance, copies, reconstruction, la
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import tyro
-
-from genjax_art import cli, metrics, parts
-from genjax_art.build import build_source
-from genjax_art.errors import RunError, UsageError
-from genjax_art.options import parse
-
-
-@dataclass(frozen=True)
-class EvaluateCommand:
-    """Measure a run on held-out data."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """A folder that train.py made."""
-    metrics: tuple[str, ...] = ()
-    """Names of measures, or my_module:measure (default: those of the medium)."""
-    n: int = 1000
-    """How many samples are measured; of held-out music all pieces are."""
-    seed: int = 0
-    """Of the samples."""
-    split: str = "test"
-    """The held-out data."""
-    checkpoint: str = "latest"
-    """latest, best or a step."""
-    raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Measure the parameters themselves instead of their moving average."""
-    data_dir: Path | None = None
-    """Where prepared sets lie; needed where the run names another directory than the default one."""
-    folder: Path | None = None
-    """Where your files lie now, if they were moved since the training."""
-    json: Path | None = None
-    """Write the numbers there too."""
-    trust: tuple[str, ...] = ()
-    """Modules from outside this package that the run names and that may be imported."""
-    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Show the traceback of an error."""
-
-    @property
-    def which(self) -> Literal["raw", "default"]:
-        return "raw" if self.raw else "default"
+from genjax_art import interrupts
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    command = parse(EvaluateCommand, arguments, "python -m genjax_art.evaluate")
-    if command.n < 2:
-        raise UsageError(f"--n must be at least 2, got {command.n}")
-    measures = {name: _measure(name) for name in command.metrics}
+    from genjax_art import cli
+
+    command = cli.parse_evaluate(arguments)
+    from genjax_art import metrics, parts
+    from genjax_art.build import build_source
     from genjax_art.data.batches import to_range
+    from genjax_art.errors import RunError
     from genjax_art.metrics.subject import Subject
     from genjax_art.run.load import load_run
     from genjax_art.run.world import check_trusted, describe_change, moved
     from genjax_art.train.process import prepare_process
 
+    def find(names: Sequence[str]) -> dict[str, parts.Part]:
+        return {name: parts.find(metrics, name, kind="measure", function="measure") for name in names}
+
+    measures = find(command.metrics)
     prepare_process()
     run = load_run(command.run, command.checkpoint, which=command.which, trust=command.trust)
     given = {"data_dir": command.data_dir, "folder": command.folder}
@@ -72,7 +37,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     known = build_source(experiment)
     if change := describe_change(command.run, known):
         print(f"the data have changed since {command.run} was trained: {change}", file=sys.stderr)
-    measures = measures or {name: _measure(name) for name in run.medium.metrics}
+    measures = measures or find(run.medium.metrics)
     held = build_source(experiment, command.split)
     for name, data in ((command.split, held), ("training", known)):
         if len(data) < 2:
@@ -95,10 +60,6 @@ def evaluate(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _measure(name: str) -> parts.Part:
-    return parts.find(metrics, name, kind="measure", function="measure")
-
-
 def print_numbers(numbers: Mapping[str, Any]) -> None:
     width = max(map(len, numbers), default=0)
     for name, value in numbers.items():
@@ -107,6 +68,4 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    from genjax_art.evaluate import evaluate as command  # under its own name, so that its errors are known as ours
-
-    cli.main(command)
+    interrupts.main(evaluate)

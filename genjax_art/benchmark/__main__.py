@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from genjax_art import benchmark, cli
+from genjax_art import benchmark, interrupts
 from genjax_art.errors import UsageError
 
 
@@ -22,4 +22,4 @@ def run(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(run)
+    interrupts.main(run)
