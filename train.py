@@ -18,16 +18,18 @@ def train(arguments: Sequence[str]) -> int:
     from genjax_art.run.layout import claim
     from genjax_art.run.training import run
     from genjax_art.run.world import check_world
-    from genjax_art.train.process import prepare_process
+    from genjax_art.train.process import check_alone, prepare_process
 
     prepare_process()
+    check_alone()
     experiment = placed(command.experiment)
     with claim(command.run_dir, experiment.name, experiment.run.steps, resume=command.resume) as folder:
-        source = build_source(experiment)
+        source, content = build_source(experiment), None
         if command.resume:
-            source = check_world(folder, source, command.changed)
+            source, content = check_world(folder, source, command.changed)
         plan = build_plan(experiment, source.spec)
-        return run(plan, source, folder, how=command.parallel, resume=command.resume, changed=command.changed)
+        how, changed = command.parallel, command.changed
+        return run(plan, source, folder, how=how, resume=command.resume, changed=changed, content=content)
 
 
 if __name__ == "__main__":

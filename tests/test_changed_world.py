@@ -81,6 +81,15 @@ def test_changed_data_are_named_and_refused_or_recorded(command, trained):
     assert ended.status == 2 and "unknown field for --changed 'dat'; known: data" in ended.err
 
 
+def test_the_data_are_read_for_their_content_once(command, trained, monkeypatch):
+    """On a resumption, too, where it is compared and then kept."""
+    asked = []
+    monkeypatch.setattr("genjax_art.data.content._checksum", lambda source: asked.append(source) or "anything")
+    before = config_of(trained)["content"]
+    assert resume(command, trained, 3, "--changed", "data").status == 0
+    assert len(asked) == 1 and config_of(trained)["content"] == {**before, "checksum": "anything"}
+
+
 def test_prepared_data_that_only_the_run_names_are_asked_for(command, trained, monkeypatch):
     config = config_of(trained)
     config["data"]["options"]["data_dir"] = str(trained / "stranger")

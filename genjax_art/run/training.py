@@ -14,7 +14,7 @@ import numpy as np
 from genjax_art import interrupts, sampling
 from genjax_art.build import Plan
 from genjax_art.data.batches import batches, to_range
-from genjax_art.data.content import content_of
+from genjax_art.data.content import Content, content_of
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
 from genjax_art.files import quoted
@@ -31,6 +31,7 @@ from genjax_art.train.compile import Compiled, How, compile_step
 from genjax_art.train.finite import ROLLBACKS, NotFinite, check_state, rollbacks_of, skipping, with_rollbacks
 from genjax_art.train.logs import RunLog, run_log
 from genjax_art.train.loop import Hook, train
+from genjax_art.train.process import check_alone
 from genjax_art.train.rows import METRICS_FILE, read_metrics, read_pending, write_pending
 from genjax_art.train.state import TrainState, create_state
 from genjax_art.train.step import make_step
@@ -68,17 +69,10 @@ def compile_plan(plan: Plan, how: How | None) -> Compiled:
 
 
 def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.ndarray], None, None]:
-    """This process's batches from step `start` on; with several seeds each member's are those of its own seed."""
+    """The batches from step `start` on; with several seeds each member's are those of its own seed."""
 
     def of_seed(seed: int) -> Generator[dict[str, np.ndarray], None, None]:
-        return batches(
-            source,
-            batch_size=plan.images_per_step,
-            seed=seed,
-            start=start,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        return batches(source, batch_size=plan.images_per_step, seed=seed, start=start)
 
     return plan.seeds.stream(of_seed)
 
@@ -91,18 +85,22 @@ def run(
     how: How | None = None,
     resume: bool = False,
     changed: Sequence[str] = (),
+    content: Content | None = None,
 ) -> int:
     """Trains in `folder`; returns 0, or 128 + the number of the signal that ended it early (after a checkpoint).
 
-    `changed` names fields of the experiment that may differ from those of the run that is resumed.
+    `changed` names fields of the experiment that may differ from those of the run that is resumed. `content` is that of
+    `source`, where it is known (reading all data takes its time).
 
     Raises:
-      RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss.
+      RunError: the folder holds a run and `resume` is not asked for, or holds none and it is; a non-finite loss; this
+        is one of several processes.
     """
+    check_alone()
     layout.check_folder(folder, plan.run.steps, resume=resume)
     compiled = compile_plan(plan, how)
     # refused before anything is written where the devices cannot share the batch equally
-    compiled.put_batch({"x": np.zeros((plan.run.batch_size // jax.process_count(), 1), np.float32)})
+    compiled.put_batch({"x": np.zeros((plan.run.batch_size, 1), np.float32)})
     with _room(folder), ExitStack() as stack:
         caught = stack.enter_context(interrupts.collecting())
         lock = stack.enter_context(lock_folder(folder))
@@ -110,9 +108,9 @@ def run(
         state = _first_state(plan, folder, checkpoints, resume, changed)
         checkpoints.prepare()
         start = int(state.step)
-        content = content_of(source).to_json()
+        config = {**plan.config, layout.CONTENT: (content or content_of(source)).to_json()}
         # only now: a checkpoint that cannot be read changes nothing
-        layout.write_config(folder, changes.with_history(folder, {**plan.config, layout.CONTENT: content}, start))
+        layout.write_config(folder, changes.with_history(folder, config, start))
         began = time.monotonic()
         while True:
             try:
@@ -275,8 +273,7 @@ def _saver(
     def save(step: int, state: TrainState) -> None:
         lock.check()
         check_state(jax.device_get(state))
-        if jax.process_index() == 0:
-            write_pending(folder, step, log.digest(), since_log, checkpoints.steps())
+        write_pending(folder, step, log.digest(), since_log, checkpoints.steps())
         checkpoints.save(step, state, score(state))
 
     return save

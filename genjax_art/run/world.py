@@ -14,8 +14,8 @@ from genjax_art.errors import RunError
 from genjax_art.run import layout
 
 
-def check_world(folder: Path, source: Source, changed: Collection[str] = ()) -> Source:
-    """The data to go on with in the run in `folder`, labels numbered as the run does.
+def check_world(folder: Path, source: Source, changed: Collection[str] = ()) -> tuple[Source, Content]:
+    """The data to go on with in the run in `folder`, labels numbered as the run does, and what they hold.
 
     Raises:
       RunError: they have changed, and "data" is not among `changed`. DataError: classes that the run does not know.
@@ -27,7 +27,7 @@ def check_world(folder: Path, source: Source, changed: Collection[str] = ()) -> 
         raise RunError(f"the data are not those of {folder}: {differs}; put them back, or add --changed data")
     if source.spec.shape != spec.shape:
         raise RunError(f"the data are of shape {source.spec.shape}, those of {folder} of {spec.shape}: train anew")
-    return with_classes(source, spec.classes)
+    return with_classes(source, spec.classes), now
 
 
 def describe_change(folder: Path, source: Source) -> str:

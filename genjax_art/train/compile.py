@@ -4,7 +4,8 @@ All three modes run the same step on the same global batch and give the same par
   jit   one device.
   pmap  one program per local device; only the batch has a device axis, the state never has one.
   mesh  `jit` over a mesh of all devices that this process's JAX knows, the batch sharded by rows, the state replicated.
-        Nothing here calls `jax.distributed.initialize`: several processes are the caller's to set up.
+        Nothing here calls `jax.distributed.initialize`: several processes are the caller's to set up. A run in a
+        folder is trained by one process (see `process.py`).
 """
 
 from collections.abc import Callable, Mapping

@@ -13,6 +13,7 @@ from genjax_art.errors import RunError
 from genjax_art.files import cache_home
 
 CACHE_VARIABLE = "GENJAX_ART_COMPILATION_CACHE"  # a folder, or "off"
+COORDINATOR_VARIABLE = "JAX_COORDINATOR_ADDRESS"  # that `jax.distributed.initialize` reads
 
 
 def prepare_process() -> None:
@@ -26,6 +27,24 @@ def prepare_process() -> None:
     _keep_memory()
     _remember_programs()
     _check_platforms()
+
+
+def check_alone() -> None:
+    """Refuses to be one of several processes: a run is trained, and its folder written, by one.
+
+    Each of them refuses, so none waits for the others.
+
+    Raises:
+      RunError: `jax.distributed` was set up for several, or its variable asks for that.
+    """
+    # asked for only there: it opens the devices
+    if jax.distributed.is_initialized() and (count := jax.process_count()) > 1:
+        found = f"this is process {jax.process_index()} of {count}"
+    elif address := os.environ.get(COORDINATOR_VARIABLE):
+        found = f"{COORDINATOR_VARIABLE}={address} asks for several: unset it"
+    else:
+        return
+    raise RunError(f"a run is trained by one process, on any number of its devices, and {found}")
 
 
 def _remember_programs() -> None:
