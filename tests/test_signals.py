@@ -1,5 +1,6 @@
 """Signals save what there is and are told in one line of the truth."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from genjax_art import interrupts
+from genjax_art import cli, interrupts
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 
@@ -54,8 +55,30 @@ def test_a_signal_is_one_line_of_the_truth(command, finished, monkeypatch, numbe
     assert (ended.status, ended.err) == (128 + number, "interrupted\n")
 
 
-def test_a_signal_while_a_script_is_imported_is_one_line(tmp_path):
-    (tmp_path / "tyro.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+SCRIPTS = (("train.py",), ("sample.py",), ("-m", "genjax_art.evaluate"), ("-m", "genjax_art.benchmark"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda words: words[-1])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_a_script_is_imported_is_one_line(tmp_path, script, name):
+    """The first module that is not our own or Python's sends it."""
+    (tmp_path / "tyro.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{name})\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    child = subprocess.run([sys.executable, "train.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert (child.returncode, child.stdout, child.stderr) == (130, "", "interrupted while it was starting\n")
+    child = subprocess.run([sys.executable, *script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    expected = (128 + getattr(signal, name), "", "interrupted while it was starting\n")
+    assert (child.returncode, child.stdout, child.stderr) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["evaluate", "benchmark.__main__"])
+def test_a_signal_while_it_is_measured_is_one_line(capsys, monkeypatch, finished, module, number):
+    def interrupted(*_, **__):
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("genjax_art.run.load.load_run", interrupted)
+    monkeypatch.setattr("genjax_art.benchmark.modes.main", interrupted)
+    monkeypatch.setattr("sys.argv", ["", str(finished) if module == "evaluate" else "modes"])
+    found = importlib.import_module(f"genjax_art.{module}")
+    with pytest.raises(SystemExit) as end:
+        cli.main(found.evaluate if module == "evaluate" else found.run)
+    assert (end.value.code, *capsys.readouterr()) == (128 + number, "", "interrupted\n")
