@@ -5,11 +5,13 @@ Imports little, so that an entry script can ask for it before everything else.
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+AGAIN = 0.5  # seconds until an interruption that was lost is raised again
 _FIRST = "interrupted: the run ends after this step, with a checkpoint"
 _SECOND = "the run is ending, with a checkpoint; a third interruption ends it at once, without"
 
@@ -23,24 +25,59 @@ class Interrupted(KeyboardInterrupt):
 
 
 def main(command: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs an entry script; a signal while it is imported is one line."""
-    for number in _numbers():
-        signal.signal(number, _quit)
+    """Runs an entry script; a signal before and after its work, while it is imported or shut down, is one line."""
+    _end_at_once("interrupted while it was starting")
     from genjax_art import cli
 
+    _end_at_once("interrupted while it was ending")
     cli.main(command)
 
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Each of these signals raises `Interrupted` where the program is."""
+    """Each of these signals raises `Interrupted` where the program is, and until that has ended what is within.
+
+    An exception can be lost, in the callback of a weak reference (imports have some) or in a library that catches
+    all: so it is raised again, unless it is on its way.
+    """
+    caught: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
         del frame
+        caught.append(number)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
         raise Interrupted(number)
 
-    with _handled(stop):
-        yield
+    def stop_again(number: int, frame: Any) -> None:
+        del number, frame
+        if caught and not _is_on_its_way(sys.exception()):
+            raise Interrupted(caught[0])
+
+    def tell(lost: Any) -> None:
+        if not isinstance(lost.exc_value, Interrupted):
+            hook(lost)
+
+    hook, alarm = sys.unraisablehook, {int(signal.SIGALRM): stop_again}
+    with _handled(dict.fromkeys(_numbers(), stop) | alarm):
+        sys.unraisablehook = tell
+        try:
+            yield
+        except Exception as error:
+            if caught:  # what a library has made of it
+                raise Interrupted(caught[0]) from error
+            raise
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            sys.unraisablehook = hook
+        if caught:
+            raise Interrupted(caught[0])
+
+
+def _is_on_its_way(error: BaseException | None) -> bool:
+    """Whether `error`, which is being handled, comes of an interruption: what runs now is clearing up."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @contextmanager
@@ -59,15 +96,15 @@ def collecting() -> Iterator[list[int]]:
                 signal.signal(other, signal.SIG_DFL)
         _say(_FIRST if len(caught) == 1 else _SECOND)
 
-    with _handled(note):
+    with _handled(dict.fromkeys(_numbers(), note)):
         yield caught
 
 
 @contextmanager
-def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
+def _handled(handlers: Mapping[int, Callable[[int, Any], None]]) -> Iterator[None]:
     """Only the main thread may say what signals do."""
     mine = threading.current_thread() is threading.main_thread()
-    before: dict[int, Any] = {number: signal.signal(number, handler) for number in _numbers()} if mine else {}
+    before: dict[int, Any] = {n: signal.signal(n, handler) for n, handler in handlers.items()} if mine else {}
     try:
         yield
     finally:
@@ -82,10 +119,14 @@ def _numbers() -> list[int]:
     return [int(signal.SIGINT), int(signal.SIGTERM), *([int(hangup)] if hangup is not None and heard else [])]
 
 
-def _quit(number: int, frame: Any) -> None:
-    del frame
-    _say("interrupted while it was starting")
-    os._exit(128 + number)
+def _end_at_once(line: str) -> None:
+    def end(number: int, frame: Any) -> None:
+        del frame
+        _say(line)
+        os._exit(128 + number)
+
+    for number in _numbers():
+        signal.signal(number, end)
 
 
 def _say(line: str) -> None:

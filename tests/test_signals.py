@@ -1,10 +1,12 @@
 """Signals save what there is and are told in one line of the truth."""
 
+import contextlib
 import importlib
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import ROOT
@@ -53,6 +55,47 @@ def test_a_signal_is_one_line_of_the_truth(command, finished, monkeypatch, numbe
     monkeypatch.setattr("genjax_art.run.load.load_run", interrupted)
     ended = command("sample", finished)
     assert (ended.status, ended.err) == (128 + number, "interrupted\n")
+
+
+class Loses:
+    """Where an exception is lost: only a line on standard error would tell of it."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interruption_that_is_lost_comes_again(capfd, monkeypatch):
+    monkeypatch.setattr(interrupts, "AGAIN", 0.02)
+    cleared = []
+
+    def lose(how):
+        with interrupts.raising():
+            try:
+                if how == "destructor":
+                    Loses()
+                else:
+                    with contextlib.suppress(BaseException):
+                        os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(20)
+            finally:
+                time.sleep(0.1)  # is not disturbed
+                cleared.append(how)
+
+    def make_another_of_it():
+        with interrupts.raising():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            except BaseException as error:
+                raise RuntimeError("a library's own word") from error
+
+    before = (sys.unraisablehook, signal.getsignal(signal.SIGALRM))
+    for attempt in (lambda: lose("destructor"), lambda: lose("caught"), make_another_of_it):
+        with pytest.raises(interrupts.Interrupted) as caught:
+            attempt()
+        assert caught.value.status == 128 + signal.SIGTERM
+    assert cleared == ["destructor", "caught"] and capfd.readouterr().err == ""
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGALRM)) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 SCRIPTS = (("train.py",), ("sample.py",), ("-m", "genjax_art.evaluate"), ("-m", "genjax_art.benchmark"))

@@ -113,6 +113,17 @@ def start(row: Row, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
+@contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Kills a process of ours that still runs at the end, which an interruption makes an early one."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 def kill_at(process: subprocess.Popen[bytes], folder: Path, moment: Callable[[Path], bool] | float) -> bool:
     """Kills the process at the moment, or so many seconds after it has written a row; whether it came to that."""
     began, rows = time.monotonic(), _size(folder / METRICS_FILE)
@@ -139,10 +150,11 @@ def chain(row: Row, folder: Path, kills: int, rng: np.random.Generator) -> dict[
         process = start(row, folder)
         aimed = AIMED if done == 0 else AIMED[1:]  # the first checkpoint comes once
         moment = aimed[done % 4] if done % 4 < len(aimed) else float(rng.uniform(0.0, LATEST))
-        if done < kills and kill_at(process, folder, moment):
-            done += 1
-            continue
-        _, said = process.communicate()
+        with ending(process):
+            if done < kills and kill_at(process, folder, moment):
+                done += 1
+                continue
+            _, said = process.communicate()
         if process.returncode:
             refused = said.decode(errors="replace").strip().splitlines()[-1] if said.strip() else "without a word"
         return {"kills": done, "refused": refused}

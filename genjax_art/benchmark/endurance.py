@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from genjax_art.benchmark.chaos import TRAIN
+from genjax_art.benchmark.chaos import TRAIN, ending
 from genjax_art.errors import RunError, UsageError
 from genjax_art.options import parse
 from genjax_art.train.rows import METRICS_FILE, read_metrics
@@ -48,7 +48,18 @@ def watch(folder: Path, steps: int) -> dict[str, list[float]]:
     """
     often = max(50, steps // 40)
     words = [*WORDS, "--steps", steps, "--save-every", often, "--sample-every", often, "--run-dir", folder]
-    child = subprocess.Popen([sys.executable, str(TRAIN), *map(str, words)], stdout=subprocess.DEVNULL)
+    command = [sys.executable, str(TRAIN), *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child, ending(child):
+        found = watched(child, folder)
+    if child.returncode:
+        raise RunError(f"the training ended with {child.returncode}")
+    speeds = [row["images_per_second"] for row in read_metrics(folder / METRICS_FILE) if "images_per_second" in row]
+    found["ms_per_step"] = [1e3 * BATCH / speed for speed in speeds]
+    return found
+
+
+def watched(child: subprocess.Popen[bytes], folder: Path) -> dict[str, list[float]]:
+    """Memory and open files of a training as long as it lives, without its last look: it may have been ending."""
     process = Path("/proc") / str(child.pid)
     found: dict[str, list[float]] = {name: [] for name in MOST}
     while child.poll() is None:
@@ -65,11 +76,7 @@ def watch(folder: Path, steps: int) -> dict[str, list[float]]:
                 found["memory_mb"].append(pages * PAGE / 2**20)
                 found["open_files"].append(files)
         time.sleep(0.1)
-    if child.returncode:
-        raise RunError(f"the training ended with {child.returncode}")
-    speeds = [row["images_per_second"] for row in read_metrics(folder / METRICS_FILE) if "images_per_second" in row]
-    found["ms_per_step"] = [1e3 * BATCH / speed for speed in speeds]
-    return found
+    return {name: values[:-1] or values for name, values in found.items()}
 
 
 def grown(values: Sequence[float]) -> tuple[float, float]:
