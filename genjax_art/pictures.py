@@ -2,14 +2,17 @@
 
 Memory is bounded: a picture is decoded whole, at most `MAX_PIXELS` of it (4 bytes each, 256 MiB), and everything else
 is done in strips. Formats whose decoders take several times that (AVIF, JPEG 2000, WebP) may have half as many pixels;
-JPEG is decoded at a half, a quarter or an eighth where that is enough, and may have twice as many.
+JPEG is decoded at a half, a quarter or an eighth where that is enough, and may have twice as many. What is decoded may
+be larger than the picture: pictures within icons and textures, tiles of TIFF; their sizes are read, too.
 """
 
 import io
+import re
+import struct
 import warnings
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,6 +27,13 @@ OTHERS = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 CODECS = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # that Pillow may have been built without
 # grey levels of few bits are read as 0 ... 255, but the transparent one is not: rawmode to what a level is worth
 LOW_DEPTHS = {"1": 255, "L;2": 85, "L;4": 17}
+# width and height of the pictures within icons and textures, which Pillow decodes whatever size those claim, of icons
+# when it opens them: the first bytes of such a file to patterns and how the two numbers are written
+_PNG = (re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(.{8})", re.DOTALL), ">II")
+_JPEG_2000 = (re.compile(rb"\xff\x4f\xff\x51.{4}(.{8})", re.DOTALL), ">II")
+_JPEG = (re.compile(rb"\xff[\xc0-\xc3]\x00.\x08(.{4})", re.DOTALL), ">HH")
+WITHIN = {b"\0\0\1\0": (_PNG,), b"icns": (_PNG, _JPEG_2000), b"BLP1": (_JPEG,)}
+SAME = 2  # levels: a profile that changes no colour by more is that of sRGB
 TURNS = {  # EXIF orientation to what makes it upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -48,9 +58,7 @@ def endings() -> tuple[str, ...]:
     return tuple(sorted(ending for ending, kind in Image.registered_extensions().items() if kind in readable))
 
 
-def read_picture(
-    file: Path | BinaryIO, size: tuple[int, int], channels: int
-) -> UInt8[np.ndarray, "height width channels"]:
+def read_picture(file: Path, size: tuple[int, int], channels: int) -> UInt8[np.ndarray, "height width channels"]:
     """A picture file, turned upright, its colours as sRGB, scaled and cropped by `fit_picture`.
 
     Raises:
@@ -58,6 +66,7 @@ def read_picture(
       OSError, ValueError, SyntaxError, ...: whatever Pillow raises on a file that is none, or broken.
     """
     with warnings.catch_warnings(action="ignore"):  # that it is large or has odd metadata is no news to its owner
+        _check_within(_pixels_within(file))
         try:
             picture = Image.open(file)
         except Image.DecompressionBombError:
@@ -67,8 +76,9 @@ def read_picture(
             _mend_transparency(picture)
             orientation = picture.getexif().get(0x0112)
             try:
-                picture.load()
-            except Image.DecompressionBombError:  # of a picture within, as in icons
+                with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+                    picture.load()
+            except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # of a picture within
                 raise TooLarge(_too_large("far more")) from None
             smaller = _reduced(picture, max(size), channels)
             upright = smaller.transpose(TURNS[orientation]) if orientation in TURNS else smaller
@@ -86,6 +96,25 @@ def _check_pixels(picture: Image.Image, size: tuple[int, int]) -> None:
         picture.draft(None, (2 * max(size), 2 * max(size)))
     if picture.width * picture.height > most:
         raise TooLarge(_too_large(f"{whole / 1e6:.0f} million", most))
+    if picture.format == "TIFF":
+        tags: Any = getattr(picture, "tag_v2", {})
+        sides = [tags.get(tag, 0) for tag in (0x0142, 0x0143)]  # TileWidth, TileLength
+        _check_within(sides[0] * sides[1] if all(isinstance(side, int) for side in sides) else 0)
+
+
+def _check_within(pixels: int) -> None:
+    if pixels > MAX_PIXELS // 2:
+        raise TooLarge(_too_large(f"within it {pixels / 1e6:.0f} million", MAX_PIXELS // 2))
+
+
+def _pixels_within(file: Path) -> int:
+    """The pixels of the largest picture within an icon or a texture; 0 without such."""
+    with file.open("rb") as opened:
+        start = opened.read(4)
+        content = start + opened.read() if start in WITHIN else b""
+    patterns = WITHIN.get(start, ())
+    sizes = [struct.unpack(how, found) for pattern, how in patterns for found in pattern.findall(content)]
+    return max((width * height for width, height in sizes), default=0)
 
 
 def _too_large(pixels: str, most: int = MAX_PIXELS) -> str:
@@ -222,9 +251,7 @@ def _transform(profile: bytes | None, mode: str) -> Any:
             space = source.profile.xcolor_space.strip()
         if {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L", "LAB": "LAB"}.get(space) != mode:
             return None
-        if mode == "RGB" and "srgb" in ImageCms.getProfileDescription(source).lower():
-            return None
-        return ImageCms.buildTransform(
+        transform: Any = ImageCms.buildTransform(
             source,
             ImageCms.createProfile("sRGB"),
             mode,
@@ -232,5 +259,14 @@ def _transform(profile: bytes | None, mode: str) -> Any:
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
+        return None if mode == "RGB" and _changes_nothing(transform) else transform
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError, AttributeError):  # a broken profile is ignored
         return None
+
+
+def _changes_nothing(transform: Any) -> bool:
+    """Whether the colours of a grid stay what they are; what a profile is called says little."""
+    levels = np.arange(0, 256, 17, dtype=np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(16, 256, 3)
+    converted = np.asarray(transform.apply(Image.fromarray(grid)))
+    return int(np.abs(converted.astype(int) - grid).max()) <= SAME
