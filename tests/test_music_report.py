@@ -129,7 +129,7 @@ def folder(tmp_path):
 def measured(folder, tmp_path, monkeypatch, quick_runs):
     """`measured(words)`: the numbers of the command, on random music."""
     sources = {split: ArraySource(SPEC, {"x": music(i) * np.uint8(255)}) for i, split in enumerate(("test", None))}
-    monkeypatch.setattr(evaluate, "build_source", lambda experiment, split=None: sources[split])
+    monkeypatch.setattr("genjax_art.build.build_source", lambda experiment, split=None: sources[split])
 
     def numbers(*words):
         out = tmp_path / "numbers.json"
