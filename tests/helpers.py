@@ -2,9 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 if TYPE_CHECKING:  # conftest imports this before the types are checked of what is imported then
@@ -36,3 +37,9 @@ def write_picture(path: Path, shape: tuple[int, ...] = (40, 30, 3), seed: int = 
 def examples(source: "Source") -> dict[str, np.ndarray]:
     """All of a source."""
     return source.take(np.arange(len(source)))
+
+
+def thorough(*values: Any) -> list[Any]:
+    """Parameters of tests that are run only where all tests are asked for (several for one test as tuples)."""
+    several = [value if isinstance(value, tuple) else (value,) for value in values]
+    return [pytest.param(*value, marks=pytest.mark.thorough) for value in several]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import thorough
 
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.penalty import PENALTIES
@@ -103,7 +104,7 @@ def test_losses_with_penalties():
 
 
 @pytest.mark.parametrize("kind", SHAPES)
-@pytest.mark.parametrize("model", ["dcgan", "r3gan", "resnet"])
+@pytest.mark.parametrize("model", ["dcgan", *thorough("r3gan", "resnet")])
 def test_every_architecture_steps_on_every_kind_of_array(model, kind):
     """With a loss that looks at reals and, where it has no statistics, penalties; some on eight devices."""
     spec = SHAPES[kind]

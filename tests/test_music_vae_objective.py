@@ -110,6 +110,7 @@ def test_what_is_drawn_depends_on_the_key_of_each_piece_and_without_keys_it_is_t
     assert (same[0] != same[1]).any()
 
 
+@pytest.mark.thorough
 def test_it_learns_pieces_by_heart():
     """Then teacher forcing names their tokens, and free running from the encoder's mean plays them."""
     widths = {**TINY, "latents": 8, "embedding": 24, "encoder_width": 24, "conductor_width": 24, "decoder_width": 48}

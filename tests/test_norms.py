@@ -8,6 +8,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import thorough
 from small import small_networks
 
 from genjax_art.errors import UsageError
@@ -124,7 +125,7 @@ def test_minibatch_deviation_is_the_same_on_eight_devices():
     np.testing.assert_allclose(found.reshape(32, 5, 3), layer.apply({}, x), rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["mlp", "dcgan", "resnet", "r3gan"])
+@pytest.mark.parametrize("model", ["mlp", "dcgan", *thorough("resnet", "r3gan")])
 def test_a_discriminator_with_minibatch_deviation_sees_that_examples_are_alike(model):
     """Its logit for an example depends on the rest of its group, and on nothing beyond it."""
     spec = SPECS["image"]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import thorough
 from small import small_networks
 
 from genjax_art.errors import UsageError
@@ -34,7 +35,7 @@ def test_half_a_pack_is_refused():
         pack(jnp.zeros((6, 2)), 4)
 
 
-@pytest.mark.parametrize("model", ["mlp", "dcgan", "r3gan", "resnet"])
+@pytest.mark.parametrize("model", ["mlp", "dcgan", *thorough("r3gan", "resnet")])
 def test_any_discriminator_judges_packs(model):
     """Three examples a pack: its first layer has three times the channels, and its loss is that of packs."""
     spec = ArraySpec((8, 8, 1))

@@ -121,6 +121,7 @@ def test_a_measure_of_ones_own(trained, tmp_path):
     assert -1 <= numbers["level"] <= 1 and numbers["contrast"] > 0 and numbers["n"] == 6
 
 
+@pytest.mark.thorough
 def test_in_a_process_of_its_own(tmp_path):
     """As a user starts it, from the folder of the modules, with the scripts elsewhere."""
     words = ["two_judges.py", "--parallel", "jit", "--run-dir", str(tmp_path / "run")]

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from helpers import slow_convolutions
+from helpers import slow_convolutions, thorough
 from small import noise, shrink, smaller, spec_of
 
 from genjax_art import load_run
@@ -29,7 +29,12 @@ def of_each_kind() -> list[str]:
     return sorted(kinds.values())
 
 
-@pytest.mark.parametrize("name", of_each_kind())
+# of the same networks and game as another one, with labels or without, in other sizes
+LIKE_OTHERS = ("conv-vae-art", "dcgan", "r3gan-cifar10")
+OFTEN = [name for name in of_each_kind() if name not in LIKE_OTHERS]
+
+
+@pytest.mark.parametrize("name", [*OFTEN, *thorough(*LIKE_OTHERS)])
 def test_presets_train_resume_and_draw(name, quick_runs, tmp_path, monkeypatch):
     preset = load_preset(name)
     spec = smaller(spec_of(preset.data))
@@ -61,7 +66,7 @@ def equal(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", [*OFTEN, *thorough(*sorted(set(preset_names()) - set(OFTEN)))])
 def test_no_preset_falls_into_slow_convolutions(name):
     """The whole step in the preset's own size, but for the batch, lowered for CPU: nothing is compiled or computed."""
     preset = load_preset(name)

@@ -234,6 +234,7 @@ def stopped_by(number, metrics, *arguments):
     return process.returncode, out, err
 
 
+@pytest.mark.thorough
 def test_train_in_a_process_of_its_own_survives_signals(command, tmp_path, monkeypatch):
     """The user's own preset file on the user's own pictures, stopped twice, resumed, and compared with a whole run."""
     (tmp_path / "pictures" / "some").mkdir(parents=True)

@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from helpers import thorough
 from small import noise, vae_experiment
 
 from genjax_art.build import build_plan
@@ -41,7 +42,7 @@ class Interrupting:
         return self.source.take(indices)
 
 
-@pytest.mark.parametrize(("log_every", "save_every"), [(5, 3), (4, 100), (3, 7)])
+@pytest.mark.parametrize(("log_every", "save_every"), [(5, 3), *thorough((4, 100), (3, 7))])
 def test_rows_after_interruptions_are_those_of_a_whole_run(quick_runs, tmp_path, monkeypatch, log_every, save_every):
     monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
     options = {"steps": 23, "log_every": log_every, "save_every": save_every, "sample_every": 0}

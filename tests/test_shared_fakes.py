@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from helpers import thorough
 
 from genjax_art.models import dcgan
 from genjax_art.objectives import gan
@@ -33,7 +34,7 @@ def networks(generator_norm: str = "none"):
     return dcgan.build(SPEC, width=8, kernel=4, generator_norm=generator_norm, conditional=True, latents=4)
 
 
-@pytest.mark.parametrize("generator_norm", ["none", "batch"])
+@pytest.mark.parametrize("generator_norm", ["none", *thorough("batch")])
 def test_the_generators_pass_is_computed_once(generator_norm):
     for shared, times in ((True, 1), (False, 2)):
         method = gan.build(networks(generator_norm), SPEC, SGD, rules=Rules(shared_latents=shared))
