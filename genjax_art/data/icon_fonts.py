@@ -77,12 +77,14 @@ def code_points(folder: Path, style: str) -> dict[str, str]:
     font, endings = STYLES[style]
     others = [ending for other, known in STYLES.values() if other == font for ending in known if ending]
     found: dict[str, str] = {}
-    for name, code in sorted(_table(font_files(folder, font)[1]).items()):
-        ending = next((ending for ending in others if name.endswith(ending)), "")
+    for full, code in sorted(_table(font_files(folder, font)[1]).items()):
+        ending = next((ending for ending in others if full.endswith(ending)), "")
         if ending in endings:
-            found.setdefault(name.removesuffix(ending), chr(int(code, 16)))
-    first = {character: name for name, character in reversed(found.items())}
-    return {name: character for name, character in found.items() if first[character] == name}
+            found.setdefault(full.removesuffix(ending), chr(int(code, 16)))
+    first: dict[str, str] = {}
+    for name, character in sorted(found.items()):
+        first.setdefault(character, name)
+    return {name: character for character, name in first.items()}
 
 
 def icon_names(folder: Path) -> tuple[str, ...]:
