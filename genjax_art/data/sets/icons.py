@@ -1,4 +1,4 @@
-"""About 14,000 icons in twelve styles, from thin lines to filled masses: the fonts of the package qtawesome.
+"""16,700 icons in twelve styles, from thin lines to filled masses: the fonts of the package qtawesome.
 
 They are read from the installed package (pip install 'genjax-art[art]'), which is not imported; see `icon_fonts.py`.
 "label" is the style, "icon" the number of the icon's name in `icon_fonts.icon_names`: the same icon exists in five
