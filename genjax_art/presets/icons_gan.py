@@ -17,6 +17,6 @@ EXPERIMENT = Experiment(
     ),
     objective=Component("gan", {"penalties": {"r1": 0.05}}),
     optimizers={"discriminator": Optimizer(4e-4), "generator": Optimizer(4e-4)},
-    run=RunOptions(batch_size=64, steps=6_000, sample_every=1000, save_every=2000),
+    run=RunOptions(batch_size=64, steps=5_000, sample_every=1000, save_every=1000),
     ema_half_life={"generator": 10_000.0},
 )
