@@ -3,7 +3,7 @@
 Source: Elgammal et al. 2017 (arXiv:1706.07068), on the networks of `icons-gan`, without their labels. The generator's
 style entropy against that of reals, both over ln K, shows how far it has left the styles; --objective.ambiguity 0
 imitates.
-Cost: some minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
+Cost: about a quarter of an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
 Needs the fonts of the extra art: pip install -e ".[art]".
 python train.py can-icons
 """

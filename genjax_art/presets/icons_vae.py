@@ -1,6 +1,6 @@
 """Convolutional VAE on icons in twelve styles, 32x32x1, conditional on the style.
 
-Cost: some minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
+Cost: about ten minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
 Needs the fonts of the extra art: pip install -e ".[art]".
 python train.py icons-vae
 """
