@@ -7,17 +7,20 @@ here.
 import dataclasses
 import importlib
 import inspect
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
 import flax.linen as nn
 import numpy as np
+from helpers import write_picture
 
-from genjax_art import models
+from genjax_art import models, parts
 from genjax_art.build import complete
 from genjax_art.config import Component, Experiment, Optimizer, RunOptions, with_run
 from genjax_art.data.contract import ArraySource, synthetic_source
-from genjax_art.data.open import open_source
+from genjax_art.data.open import find_set, open_source
 from genjax_art.data.recipe import Recipe
 from genjax_art.data.request import Request
 from genjax_art.data.tfds import read_features
@@ -64,9 +67,15 @@ def small_networks(name: str, spec: ArraySpec, **options: Any) -> dict[str, nn.M
 
 
 def spec_of(data: Component) -> ArraySpec:
-    """What the examples of a preset's data are. Nothing is prepared or read: every prepared set seems cached."""
-    with mock.patch("genjax_art.data.prepared.load_decoded", _seemingly_cached):
-        return open_source(data.name, **data.options).spec
+    """What the examples of a preset's data are. Nothing is prepared or read: every prepared set seems cached.
+
+    Where the user's folder is needed and none is named, it is one of a single picture.
+    """
+    options = dict(data.options)
+    with mock.patch("genjax_art.data.prepared.load_decoded", _seemingly_cached), TemporaryDirectory() as folder:
+        if "folder" in parts.options(find_set(data.name)) and not options.get("folder"):
+            options["folder"] = write_picture(Path(folder) / "one.png").parent
+        return open_source(data.name, **options).spec
 
 
 def _seemingly_cached(request: Request, recipe: Recipe | None) -> ArraySource:
