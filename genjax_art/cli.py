@@ -86,12 +86,17 @@ class SampleCommand:
 
 @dataclass(frozen=True)
 class EvaluateCommand:
-    """Measure a run on held-out data."""
+    """Measure runs on held-out data, and say what the figures mean."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """A folder that train.py made."""
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders that train.py made; of several the figures are compared, where they can be."""
     metrics: tuple[str, ...] = ()
     """Names of measures, or my_module:measure (default: those of the medium)."""
+    features: str | None = None
+    """What sees the examples: own-classifier, own-contrastive, pixels-pca64, or my_module:extractor (default: by the
+    data's labels, where there are some)."""
+    inception: Path | None = None
+    """A file with the weights of Inception v3 (the well-known .pth, or .safetensors): figures are FID and KID then."""
     n: int = 1000
     """How many samples are measured; of held-out music all pieces are."""
     seed: int = 0
@@ -106,6 +111,8 @@ class EvaluateCommand:
     """Where prepared sets lie; needed where the run names another directory than the default one."""
     folder: Path | None = None
     """Where your files lie now, if they were moved since the training."""
+    out: Path | None = None
+    """Folder of the page, the pictures and results.json (default: evaluation in the first run's folder)."""
     json: Path | None = None
     """Write the numbers there too."""
     trust: tuple[str, ...] = ()
@@ -183,6 +190,10 @@ def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:
     command = parse(EvaluateCommand, expand_homes(arguments), "python -m genjax_art.evaluate")
     if command.n < 2:
         raise UsageError(f"--n must be at least 2, got {command.n}")
+    if not command.runs:
+        raise UsageError("name a run: python -m genjax_art.evaluate RUN [RUN ...]")
+    if command.features and command.inception:
+        raise UsageError("--features and --inception name two extractors: leave one out")
     return command
 
 

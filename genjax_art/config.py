@@ -73,7 +73,12 @@ class RunOptions:
     keep_latest: int = _at_least(1, 2, on_resume=True)
     """Checkpoints kept by age."""
     keep_best: int = _at_least(0, 1, on_resume=True)
-    """Checkpoints kept by score (sliced Wasserstein distance of samples to data, lower is better)."""
+    """Checkpoints kept by score (see --best-by)."""
+    best_by: Literal["sliced_wasserstein", "kd_own"] = field(
+        default="sliced_wasserstein", metadata={"on_resume": False}
+    )
+    """What `--checkpoint best` is best by: sliced_wasserstein, of the arrays themselves, at no cost; kd_own, the kernel
+    distance of features of a net that is trained on the data first, for minutes, once."""
     on_nan: Literal["stop", "skip", "rollback"] = _choice("stop")
     """Where a number is not finite: stop; skip, the step's whole update is dropped and counted; rollback, the newest
     checkpoint goes on with new noise, at most three times."""

@@ -85,7 +85,7 @@ def _compilations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that draw and score few pictures and no curves, and leave the settings of the process alone."""
     monkeypatch.setattr("genjax_art.run.training.PICTURES", 4)
-    monkeypatch.setattr("genjax_art.run.training.SCORED", 8)
+    monkeypatch.setattr("genjax_art.run.scores.SCORED", 8)
     monkeypatch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
     monkeypatch.setattr("genjax_art.train.process.prepare_process", lambda: None)
 
@@ -121,7 +121,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genjax_art.run.training.SCORED", 8)
+        patch.setattr("genjax_art.run.scores.SCORED", 8)
         patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
         tiny_run.train(folder)
     assert tiny_run.steps(folder) == [2, 4, 6]

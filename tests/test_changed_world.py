@@ -104,7 +104,7 @@ def test_prepared_data_that_only_the_run_names_are_asked_for(command, trained, m
 
 
 def test_evaluate_says_that_the_data_have_changed(trained, capsys):
-    words = [str(trained / "run"), "--n", "8", "--split", "train"]
+    words = [str(trained / "run"), "--n", "8", "--split", "train", "--metrics", "sliced_wasserstein"]
     evaluate.evaluate(words)
     assert "have changed" not in capsys.readouterr().err
     write_picture(trained / "own" / "fox" / "0.png", (8, 8, 3), seed=99)

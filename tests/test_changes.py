@@ -41,7 +41,7 @@ def originals(tmp_path_factory):
     """A VAE and a GAN after two steps."""
     folder = tmp_path_factory.mktemp("originals")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genjax_art.run.training.SCORED", 8)
+        patch.setattr("genjax_art.run.scores.SCORED", 8)
         patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
         for name, experiment in (("vae", vae_experiment()), ("gan", gan_experiment())):
             run(plan_of(experiment, steps=2, sample_every=0), noise(GREY, 20), folder / name, how="jit")

@@ -236,7 +236,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
     experiment = with_run(vae_experiment(), steps=1, sample_every=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genjax_art.run.training.SCORED", 8)
+        patch.setattr("genjax_art.run.scores.SCORED", 8)
         patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
         spec = ArraySpec((8, 8, 1))
         assert run(build_plan(experiment, spec), noise(spec, 20), folder, how="jit") == 0

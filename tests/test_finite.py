@@ -126,7 +126,7 @@ def in_order(quick_runs, monkeypatch):
         return np.arange(n * batch_size, (n + 1) * batch_size) % length
 
     monkeypatch.setattr("genjax_art.data.batches.batch_indices", indices)
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: 0.0)
 
 
 def broken(*steps):

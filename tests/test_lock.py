@@ -110,7 +110,7 @@ def test_a_folder_that_moves_ends_the_run(tmp_path, monkeypatch):
             (tmp_path / "run").rename(tmp_path / "moved")
         return 0.0
 
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: move)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: move)
     with pytest.raises(RunError, match="was moved or deleted"):
         train(tmp_path / "run", log_every=1)
     assert not (tmp_path / "run").exists()

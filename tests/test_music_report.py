@@ -158,7 +158,7 @@ def test_measures_are_chosen_by_name(measured):
     numbers = measured("--metrics", "sliced_wasserstein", "test_music_report:measure")
     assert numbers["sliced_wasserstein"] > 0 < numbers["sliced_wasserstein_training"] and numbers["count"] == 5
     assert "bands" not in numbers
-    with pytest.raises(UsageError, match="unknown measure 'beauty'; known: music_report, sliced_wasserstein"):
+    with pytest.raises(UsageError, match=r"unknown measure 'beauty'; known: .*music_report.* sliced_wasserstein"):
         measured("--metrics", "beauty")
     with pytest.raises(UsageError, match="--n must be at least 2"):
         measured("--n", "1")

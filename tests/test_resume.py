@@ -170,7 +170,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         return np.arange(n * batch_size, (n + 1) * batch_size) % length
 
     monkeypatch.setattr("genjax_art.data.batches.batch_indices", in_order)
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: 0.0)
     plan, folder = plan_of(VAE, steps=8, save_every=2, sample_every=0), tmp_path / "run"
     with pytest.raises(RunError, match="is nan at step 6; the last checkpoint before it is kept") as error:
         run(plan, broken_from(40), folder, how="jit")  # steps 1 to 5 see rows 0 to 39

@@ -44,7 +44,7 @@ class Interrupting:
 
 @pytest.mark.parametrize(("log_every", "save_every"), [(5, 3), *thorough((4, 100), (3, 7))])
 def test_rows_after_interruptions_are_those_of_a_whole_run(quick_runs, tmp_path, monkeypatch, log_every, save_every):
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: 0.0)
     options = {"steps": 23, "log_every": log_every, "save_every": save_every, "sample_every": 0}
     plan, source = build_plan(with_run(vae_experiment(), **options), GREY), noise(GREY, 20)
     assert run(plan, source, tmp_path / "whole", how="jit") == 0
@@ -61,7 +61,7 @@ def test_rows_after_interruptions_are_those_of_a_whole_run(quick_runs, tmp_path,
 
 def test_rows_after_a_kill_are_those_of_a_whole_run(quick_runs, tmp_path, monkeypatch):
     """Killed between two saves: the steps since the last save are done again, those before it are in the means."""
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: 0.0)
     options = {"steps": 12, "log_every": 5, "save_every": 3, "sample_every": 0}
     plan, source = build_plan(with_run(vae_experiment(), **options), GREY), noise(GREY, 20)
     assert run(plan, source, tmp_path / "whole", how="jit") == 0
@@ -77,7 +77,7 @@ def test_rows_after_a_kill_are_those_of_a_whole_run(quick_runs, tmp_path, monkey
     with pytest.raises(Killed):
         run(plan, source, tmp_path / "parts", how="jit")
     monkeypatch.undo()
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: 0.0)
     monkeypatch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
     assert layout.last_step(tmp_path / "parts") == 6
     assert run(plan, source, tmp_path / "parts", how="jit", resume=True) == 0

@@ -136,7 +136,7 @@ def test_damaged_ones_stay_until_a_good_one_is_written(copied, monkeypatch):
     def fail(*_):
         raise RunError("no score")
 
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: fail)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: fail)
     with pytest.raises(RunError, match="no score"):
         train(copied, resume=True, save_every=1)
     assert steps(copied) == [2, 4, 6]
@@ -227,7 +227,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_keeps_the_last(tmp_
             resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
         return 0.0
 
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: full)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: full)
     try:
         with pytest.raises(RunError, match=r"4 cannot be written \(File too large\); that of step 2 is kept") as error:
             train(folder, log_every=100)
@@ -236,7 +236,7 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_keeps_the_last(tmp_
     assert "\n" not in str(error.value) and "Traceback" not in capfd.readouterr().err
     assert [path.name for path in (folder / layout.CHECKPOINTS).iterdir()] == ["2"]
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("checkpoint")]
-    monkeypatch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: 0.0)
+    monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: 0.0)
     assert train(folder, resume=True) == 0
 
 

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sampling") / "run"
     scores = iter([3.0, 1.0, 2.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("genjax_art.run.training._scorer", lambda *_: lambda state: next(scores))
+        patch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: next(scores))
         patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
         assert run(build_plan(EXPERIMENT, GREY), noise(GREY, 20), folder, how="jit") == 0
     return folder

@@ -23,6 +23,7 @@ from genjax_art.spec import ArraySpec
 ENDINGS = ".png, .gif, .mp4, .npz"  # the last by `medium.py`
 GRID_SIDE = 64  # pixels: smaller pictures in a grid file are enlarged by a whole number up to about this side
 MOVIE_SIDE = 256  # the same for GIF and MP4 (an even number): many players do not enlarge
+MEASURES = ("frechet", "kernels", "manifold", "vendi", "copying", "classes", "path_length", "panel", "collapse_report")
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 MAX_GIF_RATE = 50  # frames a second; browsers slow a GIF with shorter delays (under 2/100 s) down to 10 a second
 
@@ -237,8 +238,16 @@ def read_picture(file: Path, spec: ArraySpec) -> Reading:
     return Reading(printable(file.name), x)
 
 
+def alike(x: Any, key: Any) -> Any:
+    """See `image_views.py`, which needs JAX."""
+    from genjax_art.media.image_views import alike
+
+    return alike(x, key)
+
+
 MEDIUM = Medium(
-    metrics=("sliced_wasserstein",),
+    metrics=MEASURES,
+    alike=alike,
     write=write_samples,
     sheet=sheet,
     samples=(".png",),

@@ -45,6 +45,9 @@ class Medium:
     samples: tuple[str, ...]  # endings of the files of samples where the user names none
     walk: tuple[str, ...]  # the same of a walk through latents
     metrics: tuple[str, ...] = ()  # names of the measures that `evaluate` takes where none is named
+    # (x in [-1, 1], key) -> x: a random change, example by example, that leaves each what it is, style included; own
+    # features are trained to overlook it. None: small shifts.
+    alike: Callable[[Any, Any], Any] | None = None
     frames: int = 24  # of a walk, from one sample to the next
     reads: str = "file"  # what its files are called on the command line: `--midi`
     read: Callable[[Path, ArraySpec], Reading] | None = None

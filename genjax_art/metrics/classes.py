@@ -1,10 +1,16 @@
 """What a classifier finds in samples: Inception Score, the classes that are reached, how sure it is of the style."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
+
+from genjax_art.metrics.bootstrap import interval_of_halves
+from genjax_art.metrics.row import Better, Figure, Row, of_mean, row_of
+from genjax_art.metrics.subject import Subject
 
 COLDEST, HOTTEST = 0.05, 20.0  # between which a temperature is sought
 BINS = 15
@@ -137,3 +143,57 @@ def class_histogram(found: Int[np.ndarray, " n"], real: Int[np.ndarray, " m"], c
     if strange := [int(c) for c in np.nonzero((counts > 0) & (shares == 0))[0]]:
         raise ValueError(f"samples have classes that the data do not have: {strange}")
     return Histogram(counts, shares)
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """The classes of samples, of an extractor that classifies; nothing of another one, and only the Inception Score
+    where its classes are not the data's labels.
+
+    `class_accuracy` is the share of samples of a conditional run that show the class asked for.
+    """
+    seen, seed, found = subject.seen, subject.seed, subject.seen.probabilities
+    if found is None:
+        return {}
+    made, held = found
+    name, classes = seen.extractor.figure("IS"), made.shape[1]
+
+    def score(p: Float64[np.ndarray, "n c"]) -> Figure:
+        return Figure(inception_score(p), *interval_of_halves(inception_score, p, seed=seed))
+
+    def pair(name: str, of: Callable[[Float64[np.ndarray, "n c"]], Figure], better: Better, unit: str = "") -> Row:
+        return row_of(seen, name, lambda: of(made), lambda: of(held), better=better, unit=unit, seed=seed)
+
+    rows = {name: pair(name, score, "high")}
+    if seen.styles is None:
+        return rows
+
+    def histogram(p: Float64[np.ndarray, "n c"]) -> Histogram:
+        return class_histogram(p.argmax(1), np.concatenate([seen.known_labels, np.arange(classes)]), classes)
+
+    def divergence(p: Float64[np.ndarray, "n c"]) -> Figure:
+        def value(p: Float64[np.ndarray, "n c"]) -> float:
+            return histogram(p).divergence
+
+        return Figure(value(p), *interval_of_halves(value, p, seed=seed))
+
+    def modes(p: Float64[np.ndarray, "n c"]) -> Figure:
+        count = float(histogram(p).modes)
+        return Figure(count, count, count)
+
+    rows |= {
+        "style_entropy": pair("style_entropy", lambda p: of_mean(style_entropy(p), seed), "real", "nats"),
+        "modes": pair("modes", modes, "high", f"of {classes} classes"),
+        "class_divergence": pair("class_divergence", divergence, "low", "nats"),
+    }
+    asked = subject.run.labels(len(subject.made), seed)
+    if asked is not None and seen.held_labels is not None and tuple(subject.run.method.classes) == subject.spec.classes:
+        right, of_held = made.argmax(1) == asked[: len(made)], held.argmax(1) == seen.held_labels
+        rows["class_accuracy"] = row_of(
+            seen,
+            "class_accuracy",
+            lambda: of_mean(right, seed),
+            lambda: of_mean(of_held, seed),
+            better="high",
+            seed=seed,
+        )
+    return rows

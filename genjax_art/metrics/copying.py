@@ -4,13 +4,18 @@
 measures knows whether a sample is any good: noise is no copy.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from genjax_art.metrics.bootstrap import interval_of_means
 from genjax_art.metrics.neighbours import nearest, nearest_others
+from genjax_art.metrics.row import Better, Figure, Row, of_mean, row_of
 from genjax_art.metrics.stream import chunks, features
+from genjax_art.metrics.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -191,3 +196,39 @@ def nearest_training(
 ) -> Int64[np.ndarray, "m k"]:
     """The numbers of the k training examples nearest to each sample, to be looked at beside it."""
     return nearest(fake, train, k)[1]
+
+
+def measure(subject: Subject) -> dict[str, Row]:
+    """Copies of training examples among samples; beside them one half of the held-out data, judged by the other."""
+    seen, seed = subject.seen, subject.seed
+    some, others = seen.held[::2], seen.held[1::2]
+
+    def rate(held: Float[np.ndarray, "h d"], fake: Float[np.ndarray, "m d"]) -> Figure:
+        found = copy_rate(seen.known, held, fake)
+        low, high = interval_of_means(excess, found.near, found.near_held, seed=seed)
+        return Figure(found.rate, low, high)
+
+    def test(held: Float[np.ndarray, "h d"], fake: Float[np.ndarray, "m d"]) -> Figure:
+        try:
+            found = data_copying(seen.known, held, fake, seed=seed)
+        except ValueError:  # no cell has enough of both
+            return Figure(np.nan, np.nan, np.nan, ("too few examples",))
+        counted = found.shares[~np.isnan(found.cells)]
+        width = 1.96 * float(np.sqrt(np.sum(counted**2)) / np.sum(counted))  # of a mean of standard normal numbers
+        return Figure(found.value, found.value - width, found.value + width)
+
+    def pair(name: str, samples: Callable[[], Figure], real: Callable[[], Figure], better: Better, n_real: int) -> Row:
+        return row_of(seen, name, samples, real, better=better, n_real=n_real, seed=seed)
+
+    def share(of: Callable[[Float[np.ndarray, "m d"]], np.ndarray], x: Float[np.ndarray, "m d"]) -> Figure:
+        return of_mean(of(x), seed)
+
+    new, twins, every = partial(authentic, seen.known), partial(duplicates, real=seen.held), len(seen.known)
+    return {
+        "copy_rate": pair("copy_rate", lambda: rate(seen.held, seen.made), lambda: rate(some, others), "low", every),
+        "C_T": pair("C_T", lambda: test(seen.held, seen.made), lambda: test(some, others), "real", every),
+        "authentic": pair("authentic", lambda: share(new, seen.made), lambda: share(new, seen.held), "real", every),
+        "duplicates": pair(
+            "duplicates", lambda: share(twins, seen.made), lambda: share(twins, seen.held), "low", len(seen.held)
+        ),
+    }

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
+from genjax_art.metrics.bootstrap import interval_of_halves
+from genjax_art.metrics.row import Figure, Row, row
 from genjax_art.metrics.stream import chunks, features, mean_of
+from genjax_art.metrics.subject import Subject
+
+LINE = 10  # samples for each feature, below which a line in 1/m is all noise
 
 
 def frechet_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> float:
@@ -143,3 +148,36 @@ def frechet_infinity(
     distances = [_distance(reference, _gaussian(rows, ddof)) for rows in some]
     _, value = np.polyfit(1.0 / sizes, distances, 1)
     return Extrapolation(float(value), tuple(int(size) for size in sizes), tuple(distances))
+
+
+def measure(subject: Subject, *, ddof: int = 1) -> dict[str, Row]:
+    """The Frechet distance of samples from the training data, and what it would be of infinitely many.
+
+    Args:
+      ddof: 1 divides sums of squares by n - 1, as the published FIDs do; 0 by n.
+    """
+    seen = subject.seen
+    name, reference = seen.extractor.figure("FD"), _gaussian(features(seen.reference, "a Frechet distance", 2), ddof)
+    few = len(seen.reference) <= seen.reference.shape[1]
+
+    def distance(fake: Float[np.ndarray, "m d"]) -> float:
+        return _distance(reference, _gaussian(fake, ddof))
+
+    def plain(fake: Float[np.ndarray, "m d"]) -> Figure:
+        features(fake, "a Frechet distance", 2)
+        interval = interval_of_halves(distance, fake, seed=subject.seed) if len(fake) >= 4 else (np.nan, np.nan)
+        flags = ("rank-deficient",) if few or len(fake) <= fake.shape[1] else ()
+        return Figure(distance(fake), max(0.0, interval[0]), interval[1], flags)
+
+    found = {name: row(seen, name, plain, better="low", unit="squared features", seed=subject.seed)}
+    if len(seen.made) >= LINE * seen.made.shape[1] and not few:
+        at = f"{name}-infinity"
+
+        def infinite(fake: Float[np.ndarray, "m d"]) -> Figure:
+            def value(fake: Float[np.ndarray, "m d"]) -> float:
+                return frechet_infinity(seen.reference, fake, ddof=ddof, seed=subject.seed).value
+
+            return Figure(value(fake), *interval_of_halves(value, fake, repeats=10, seed=subject.seed))
+
+        found[at] = row(seen, at, infinite, better="low", unit="squared features", seed=subject.seed)
+    return found

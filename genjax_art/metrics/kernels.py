@@ -14,7 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float64
 
+from genjax_art.metrics.bootstrap import interval_of_means
+from genjax_art.metrics.row import Figure, Row, row
 from genjax_art.metrics.stream import Block, Fold, chunks, features, frame_of, sweep
+from genjax_art.metrics.subject import Subject
 
 # (scaled product of centred rows, what the row adds, what the column adds) -> the kernel
 Kernel = Callable[[Any, Any, Any], Any]
@@ -145,3 +148,26 @@ def _sum_fold(kernel: Kernel, others: bool) -> Fold:
         return carry + jnp.sum(value, 1), (), jnp.sum(value, 0)
 
     return fold
+
+
+def measure(subject: Subject) -> dict[str, Row]:
+    """The kernel distances of samples from the training data: cubic, and Gaussian of the median distance's width."""
+    seen, width = subject.seen, median_distance(subject.seen.reference)
+
+    def figure(of: Callable[[Any], Discrepancy]) -> Callable[[Any], Figure]:
+        def measured(fake: Float[np.ndarray, "m d"]) -> Figure:
+            found = of(fake)
+            interval = interval_of_means(lambda x, y: found.value + x + y, found.of_x, found.of_y, seed=subject.seed)
+            return Figure(found.value, *interval)
+
+        return measured
+
+    name = seen.extractor.figure("KD")
+    cubic, radial = (
+        figure(lambda fake: kid(seen.reference, fake)),
+        figure(lambda fake: mmd_rbf(seen.reference, fake, width)),
+    )
+    return {
+        name: row(seen, name, cubic, better="low", seed=subject.seed),
+        "MMD-RBF": row(seen, "MMD-RBF", radial, better="low", seed=subject.seed),
+    }

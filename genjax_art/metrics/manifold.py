@@ -3,14 +3,18 @@
 Values are per example, so that the measures are means and their intervals are those of means.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
+from genjax_art.errors import RunError
 from genjax_art.metrics.neighbours import cross_balls, least, nearest, nearest_others
+from genjax_art.metrics.row import Better, Figure, Row, of_mean, row, row_of
+from genjax_art.metrics.seen import KS
+from genjax_art.metrics.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def overlaps(
     ks: Sequence[int] = (3, 5),
     *,
     closed: bool = True,
+    radii: Float64[np.ndarray, "n r"] | None = None,
 ) -> tuple[Overlap, ...]:
     """The `Overlap` of each k; all of them from three passes over pairs.
 
@@ -63,13 +68,15 @@ def overlaps(
     Args:
       ks: the neighbour to which the balls reach, not counting the example itself. At most four.
       closed: an example on the surface is inside, as in the first paper's program; the second's counts it as outside.
+      radii: those of the real balls, where they are known.
 
     Raises:
       ValueError: a k below 1, a set with no more rows than the largest k, or features that are not finite.
     """
     if not ks or min(ks) < 1:
         raise ValueError(f"balls reach to the k-th neighbour with k from 1 on, got {tuple(ks)}")
-    of_real, of_fake = ball_radii(real, ks), ball_radii(fake, ks)
+    of_real = ball_radii(real, ks) if radii is None else radii
+    of_fake = ball_radii(fake, ks)
     in_real, around_fake, in_fake, _ = cross_balls(real, fake, of_real, of_fake, closed=closed)
     return tuple(Overlap(k, around_fake[:, i], in_fake[:, i] > 0, in_real[:, i] > 0) for i, k in enumerate(ks))
 
@@ -149,3 +156,58 @@ def mean_rarity(values: Float64[np.ndarray, " m"]) -> float:
     """The mean over samples inside the manifold; NaN where there are none."""
     inside = values[~np.isnan(values)]
     return float(inside.mean()) if len(inside) else float("nan")
+
+
+def measure(subject: Subject) -> dict[str, Row]:
+    """Precision and recall to the third neighbour, density and coverage to the fifth; the median realism of samples,
+    and the mean rarity of those in the manifold."""
+    seen, seed = subject.seen, subject.seed
+    if min(len(seen.made), len(seen.reference)) <= max(KS):
+        raise RunError(f"manifolds need more than {max(KS)} samples, held-out and training examples: see --n")
+    made, held = (overlaps(seen.reference, x, KS, radii=seen.radii) for x in (seen.made, seen.held))
+
+    def pair(name: str, which: int, better: Better, of: Callable[[Overlap], Float64[np.ndarray, " _"]]) -> Row:
+        return row_of(
+            seen,
+            name,
+            lambda: of_mean(of(made[which]), seed),
+            lambda: of_mean(of(held[which]), seed),
+            better=better,
+            k=KS[which],
+            seed=seed,
+        )
+
+    return {
+        "precision": pair("precision", 0, "high", lambda found: found.precise.astype(np.float64)),
+        "recall": pair("recall", 0, "high", lambda found: found.reached.astype(np.float64)),
+        "density": pair("density", 1, "real", lambda found: found.real_balls / found.k),
+        "coverage": pair("coverage", 1, "high", lambda found: found.occupied.astype(np.float64)),
+        "realism": row(
+            seen,
+            "realism",
+            lambda x: _median(realism(seen.reference, x, KS[0], seen.radii[:, 0]), seed),
+            better="real",
+            k=KS[0],
+            seed=seed,
+        ),
+        "rarity": row(
+            seen,
+            "rarity",
+            lambda x: _known_mean(rarity(seen.reference, x, KS[0], seen.radii[:, 0]), seed),
+            better="real",
+            k=KS[0],
+            seed=seed,
+        ),
+    }
+
+
+def _median(values: Float64[np.ndarray, " m"], seed: int) -> Figure:
+    rng = np.random.default_rng(seed)
+    medians = np.median(values[rng.integers(len(values), size=(1000, len(values)))], 1)
+    low, high = np.percentile(medians, (2.5, 97.5))
+    return Figure(float(np.median(values)), float(low), float(high))
+
+
+def _known_mean(values: Float64[np.ndarray, " m"], seed: int) -> Figure:
+    inside = values[~np.isnan(values)]
+    return of_mean(inside, seed) if len(inside) else Figure(np.nan, np.nan, np.nan, ("no sample in the manifold",))

@@ -4,15 +4,18 @@ Noise has the greatest style entropy; truncation looks like copying to C_T; rubb
 authentic. So copies and what is off the manifold are vetoes: whatever else such samples score, they are nothing new.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
+from genjax_art.errors import RunError
 from genjax_art.metrics.classes import style_entropy
 from genjax_art.metrics.copying import copy_rate, data_copying, duplicates
 from genjax_art.metrics.manifold import ball_radii, density, mean_rarity, rarity, realism
 from genjax_art.metrics.stream import mean_of
+from genjax_art.metrics.subject import Subject
 from genjax_art.metrics.vendi import vendi
 
 # Set by hand, so that data drawn anew pass and the known cases of `benchmark/metrics.py` are told apart.
@@ -20,6 +23,7 @@ COPIES = 0.05  # share of copies from which on samples are copies
 OFF_DENSITY, OFF_REALISM = 0.5, 0.85  # of the held-out data's: below both, samples lie off the manifold
 COLLAPSED_VENDI, COLLAPSED_TWINS = 0.5, 0.5  # of the held-out data's Vendi score; share of samples with a twin
 TRUNCATED_DENSITY, TRUNCATED_RARITY, TRUNCATED_TEST = 1.15, 0.97, -3.0
+ROUGH_DENSITY = 0.75  # of the held-out data's: undecided samples there are malformed, not new
 NEW_ENTROPY = 0.1  # nats above the held-out data's
 
 
@@ -29,7 +33,7 @@ class Reading:
 
     copy_rate: float
     copy_test: float
-    """C_T."""
+    """C_T; NaN where there are too few examples for it."""
     density: float
     realism: float
     """The median."""
@@ -44,7 +48,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`words` names the case: "copies", "off the manifold", "collapsed", "truncated", "new" or "like the data"."""
+    """`words` names the case: "copies", "off the manifold", "collapsed", "truncated", "rough", "new" or
+    "like the data"."""
 
     words: tuple[str, ...]
     sentence: str
@@ -61,11 +66,15 @@ def readings(
     held_styles: Float[np.ndarray, "h c"] | None = None,
     fake_styles: Float[np.ndarray, "m c"] | None = None,
     *,
+    reference: Float[np.ndarray, "r d"] | None = None,
+    radii: Float64[np.ndarray, "r 2"] | None = None,
     seed: int = 0,
 ) -> tuple[Reading, Reading]:
     """The readings of samples and of held-out data, both beside the training data.
 
     Args:
+      reference: those training examples that densities are taken from (by default all); copies are sought in all.
+      radii: of their balls, to the third and the fifth neighbour, where they are known.
       held_styles, fake_styles: calibrated style probabilities of both.
       seed: of C_T's partition.
 
@@ -74,22 +83,30 @@ def readings(
     """
     n = min(len(held), len(fake))
     held_some, fake_some = held[_evenly(len(held), n)], fake[_evenly(len(fake), n)]
-    centre, radii = mean_of(train), ball_radii(train, (3, 5))
+    real = train if reference is None else reference
+    centre, radius = mean_of(real), ball_radii(real, (3, 5)) if radii is None else radii
 
     def reading(rows: np.ndarray, some: np.ndarray, styles: np.ndarray | None, copied: float, test: float) -> Reading:
         return Reading(
             copied,
             test,
-            density(train, rows, radii[:, 1], 5),
-            float(np.median(realism(train, rows, 3, radii[:, 0]))),
-            mean_rarity(rarity(train, rows, 3, radii[:, 0])),
+            density(real, rows, radius[:, 1], 5),
+            float(np.median(realism(real, rows, 3, radius[:, 0]))),
+            mean_rarity(rarity(real, rows, 3, radius[:, 0])),
             vendi(some - centre),
             float(duplicates(some, held_some).mean()),
             None if styles is None else float(style_entropy(styles).mean()),
         )
 
-    copied, test = copy_rate(train, held, fake).rate, data_copying(train, held, fake, seed=seed).value
+    copied, test = copy_rate(train, held, fake).rate, _copy_test(train, held, fake, seed)
     return reading(fake, fake_some, fake_styles, copied, test), reading(held, held_some, held_styles, 0.0, 0.0)
+
+
+def _copy_test(train: np.ndarray, held: np.ndarray, fake: np.ndarray, seed: int) -> float:
+    try:
+        return data_copying(train, held, fake, seed=seed).value
+    except ValueError:  # no cell has enough of both
+        return float("nan")
 
 
 def _evenly(count: int, n: int) -> np.ndarray:
@@ -97,12 +114,14 @@ def _evenly(count: int, n: int) -> np.ndarray:
 
 
 def read(samples: Reading, held: Reading) -> Verdict:
-    """Names the case: the vetoes that hold and collapse, or else the first of truncation, novelty and likeness."""
+    """Names the case: the vetoes that hold and collapse, or else the first that holds of truncation, roughness, novelty
+    and likeness."""
     off = _off(samples, held)
     found = [case for case in (_copies(samples), off, _collapsed(samples, held, far=off is not None)) if case]
-    rest = (_truncated(samples, held), _new(samples, held))
+    rest = (_truncated(samples, held), _rough(samples, held), _new(samples, held))
     found = found or [case for case in rest if case][:1]
-    found = found or [("like the data", "no copies, on the manifold, as varied as the data")]
+    variety = f"{samples.vendi / held.vendi:.0%} of the held-out data's variety"
+    found = found or [("like the data", f"no copies, on the manifold, {variety}")]
     return Verdict(tuple(word for word, _ in found), "; ".join(sentence for _, sentence in found))
 
 
@@ -141,6 +160,13 @@ def _truncated(samples: Reading, held: Reading) -> Case:
     )
 
 
+def _rough(samples: Reading, held: Reading) -> Case:
+    share = samples.density / held.density
+    if share >= ROUGH_DENSITY and samples.realism >= OFF_REALISM * held.realism:
+        return None
+    return "rough", f"samples lie beside the data more than among them, in {share:.0%} of the held-out data's density"
+
+
 def _new(samples: Reading, held: Reading) -> Case:
     ours, theirs = samples.style_entropy, held.style_entropy
     if ours is None or theirs is None or ours - theirs <= NEW_ENTROPY:
@@ -149,3 +175,22 @@ def _new(samples: Reading, held: Reading) -> Case:
         f"on the manifold and no copies, with styles less decided than the data's ({ours:.2f}, not {theirs:.2f} nats)"
     )
     return "new", words
+
+
+def measure(subject: Subject) -> dict[str, Any]:
+    """The verdict in words and a sentence, and all that it is read from."""
+    seen, seed = subject.seen, subject.seed
+    of_made, of_held = seen.styles or (None, None)
+    try:
+        samples, held = readings(
+            seen.known, seen.held, seen.made, of_held, of_made, reference=seen.reference, radii=seen.radii, seed=seed
+        )
+    except ValueError as error:
+        raise RunError(f"too few examples for the panel ({error}): see --n and --split") from error
+    verdict = read(samples, held)
+    return {
+        "verdict": ", ".join(verdict.words),
+        "because": verdict.sentence,
+        "vetoed": verdict.vetoed,
+        "panel": {"samples": asdict(samples), "held-out": asdict(held)},
+    }

@@ -1,11 +1,18 @@
 """Perceptual path length: how much features move where latents move a little."""
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float64
 
+from genjax_art.keys import fold
 from genjax_art.latents import Between, Latents, count, great_circles, rows
+from genjax_art.metrics.row import of_mean, row_of
+from genjax_art.metrics.subject import Subject
+
+STEP = 1e-2  # of `measure`: differences of float32 features over 1e-4 are rounding
 
 
 def path_lengths(
@@ -53,3 +60,35 @@ def trimmed(values: Float64[np.ndarray, " n"], share: float = 0.01) -> Float64[n
     """The values without that share of the least and of the greatest, as in the published figure."""
     low, high = np.quantile(values, share, method="lower"), np.quantile(values, 1 - share, method="higher")
     return values[(values >= low) & (values <= high)]
+
+
+def measure(subject: Subject, *, ways: int = 200) -> dict[str, Any]:
+    """How much the features of samples move where their latents move a little, along ways between random latents.
+
+    Args:
+      ways: how many.
+    """
+    run, extractor = subject.run, subject.seen.extractor
+    first, last = (run.draw(fold(jax.random.key(subject.seed), word), ways, run.labels(ways)) for word in ("a", "b"))
+    labels, between = run.labels(ways), run.method.abilities.get("between", great_circles)
+    numbered: Latents = (np.arange(ways), first)
+
+    def features_of(z: Latents) -> Float[np.ndarray, "b d"]:
+        return extractor.of(run.decode(z[1], None if labels is None else labels[z[0]]))["features"]
+
+    def on_the_way(a: Latents, b: Latents, t: Float64[np.ndarray, " n"]) -> Latents:
+        return a[0], between(a[1], b[1], t)
+
+    time = np.random.default_rng(subject.seed).uniform(0, 1 - STEP, ways)
+    found = trimmed(path_lengths(features_of, numbered, (numbered[0], last), time, step=STEP, between=on_the_way))
+    return {
+        "path_length": row_of(
+            subject.seen,
+            "path_length",
+            lambda: of_mean(found, subject.seed),
+            None,
+            better="low",
+            unit="squared features",
+            seed=subject.seed,
+        )
+    }

@@ -4,13 +4,18 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from genjax_art.errors import UsageError
+from genjax_art.metrics.seen import Seen, evenly
 from genjax_art.spec import ArraySpec
+
+Measure = Callable[..., dict[str, Any]]  # (subject, *, options) -> {name: a number, a word, a list of them, or a `Row`}
 
 
 @runtime_checkable
@@ -22,7 +27,7 @@ class Examples(Protocol):
     def take(self, indices: Int[np.ndarray, " n"]) -> Mapping[str, np.ndarray]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """`run` decodes and encodes (see `run.load.Run`); `in_range` makes floats in the spec's range of stored levels."""
 
@@ -32,8 +37,29 @@ class Subject:
     known: Examples
     in_range: Callable[[np.ndarray], np.ndarray]
     run: Any
+    look: Callable[[], Seen] | None = None
+    """Samples and data as features; asked only where a measure looks, since an extractor may have to be trained."""
+    seed: int = 0
+    """Of the samples."""
+    _found: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
     def some(self, data: Examples, n: int) -> Float[np.ndarray, "n ..."]:
         """n examples of a data set, evenly chosen, in the spec's range."""
-        index = np.linspace(0, len(data) - 1, min(n, len(data))).astype(np.int64)
-        return self.in_range(data.take(index)["x"])
+        return self.in_range(data.take(evenly(len(data), min(n, len(data))))["x"])
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Samples and data as features.
+
+        Raises:
+          UsageError: the measure needs features, and there is no extractor.
+        """
+        if self.look is None:
+            raise UsageError(f"this measure looks at features: name what sees arrays of {self.spec.kind}, --features")
+        return self.look()
+
+    def once(self, measure: Measure) -> Mapping[str, Any]:
+        """What a measure finds by its default options, computed once: reports read what others have measured."""
+        if measure not in self._found:
+            self._found[measure] = measure(self)
+        return self._found[measure]

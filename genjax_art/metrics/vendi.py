@@ -1,9 +1,14 @@
 """The Vendi score: how many different examples a set is worth."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Float64
 
-from genjax_art.metrics.stream import chunks, features
+from genjax_art.metrics.bootstrap import interval_of_halves
+from genjax_art.metrics.row import Figure, Row, row
+from genjax_art.metrics.stream import chunks, features, mean_of
+from genjax_art.metrics.subject import Subject
 
 
 def vendi(x: Float[np.ndarray, "n d"], order: float | int = 1) -> float:
@@ -57,3 +62,24 @@ def _entropy(p: Float64[np.ndarray, " r"], order: float | int) -> float:
         return float(-np.log(p.max()))
     top = p.max()  # taken out, so that high powers of small shares do not vanish
     return float((order * np.log(top) + np.log(np.sum((p / top) ** order))) / (1.0 - order))
+
+
+def measure(subject: Subject) -> dict[str, Row]:
+    """How many different examples the samples are worth: of orders 1, 2 and infinity, seen from the data's middle."""
+    seen = subject.seen
+    centre = mean_of(seen.reference)
+
+    def of(order: float) -> Callable[[Float[np.ndarray, "n d"]], Figure]:
+        def figure(x: Float[np.ndarray, "n d"]) -> Figure:
+            def score(x: Float[np.ndarray, "n d"]) -> float:
+                return vendi(x - centre, order)
+
+            return Figure(score(x), *interval_of_halves(score, x, seed=subject.seed))
+
+        return figure
+
+    names = {"Vendi": 1.0, "Vendi-2": 2.0, "Vendi-infinity": np.inf}
+    return {
+        name: row(seen, name, of(order), better="high", unit="examples", seed=subject.seed)
+        for name, order in names.items()
+    }

@@ -13,7 +13,7 @@ import numpy as np
 
 from genjax_art import interrupts, sampling
 from genjax_art.build import Plan
-from genjax_art.data.batches import batches, to_range
+from genjax_art.data.batches import batches
 from genjax_art.data.content import Content, content_of
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
@@ -21,9 +21,9 @@ from genjax_art.files import quoted
 from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
-from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 from genjax_art.run import changes, layout
 from genjax_art.run.lock import Lock, lock_folder
+from genjax_art.run.scores import scorer
 from genjax_art.run.unchanged import check_unchanged
 from genjax_art.train import curves
 from genjax_art.train.checkpoint import Checkpoints
@@ -38,7 +38,6 @@ from genjax_art.train.step import make_step
 from genjax_art.train.watch import collapse_watch
 
 PICTURES = 64  # in a sample grid
-SCORED = 1000  # samples and data compared by the score
 
 
 def initial_state(plan: Plan) -> TrainState:
@@ -268,13 +267,13 @@ def _saver(
     lock: Lock,
 ) -> Callable[[int, TrainState], None]:
     """Saves a checkpoint with the score of its samples, if all of it is finite, and the metrics since the log."""
-    score = _scorer(plan, source)
+    score = scorer(plan, source)
 
     def save(step: int, state: TrainState) -> None:
         lock.check()
         check_state(jax.device_get(state))
         write_pending(folder, step, log.digest(), since_log, checkpoints.steps())
-        checkpoints.save(step, state, score(state))
+        checkpoints.save(step, state, score(_host(state)))
 
     return save
 
@@ -298,24 +297,6 @@ def _last_line(folder: Path, start: int, done: int, steps: int, seconds: float) 
         f"{quoted(folder)}: {how} at step {done} of {steps} ({seconds:.0f} s for {done - start} steps); "
         f"checkpoints, samples, curves.png, metrics.jsonl. {command}"
     )
-
-
-def _scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
-    """Sliced Wasserstein distance of samples to data, both fixed, so that checkpoints of a run can be ranked.
-
-    With several seeds it is the mean of the members' distances.
-    """
-    seed, n = plan.run.seed, min(SCORED, len(source))
-    rows = np.random.default_rng(seed).permutation(len(source))[:n]
-    distance = jax.jit(sliced_wasserstein)
-
-    def score(state: TrainState) -> float:
-        real = to_range(source.take(rows)["x"], plan.spec)
-        members = [sampling.weights_of(one)[0] for one in plan.seeds.members(_host(state))]
-        made = [sampling.sample(plan.method, weights, n=n, seed=seed) for weights in members]
-        return float(np.mean([distance(x, real, jax.random.key(seed)) for x in made]))
-
-    return score
 
 
 def _drawer(plan: Plan, folder: Path) -> Callable[[int, TrainState], np.ndarray]:

@@ -1,0 +1,6 @@
+from genjax_art import interrupts
+
+if __name__ == "__main__":
+    from genjax_art.evaluate import evaluate
+
+    interrupts.main(evaluate)

@@ -1,0 +1,104 @@
+"""A run with all that the measures have found."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genjax_art import build, metrics, parts
+from genjax_art.cli import EvaluateCommand
+from genjax_art.data.batches import to_range
+from genjax_art.errors import RunError
+from genjax_art.features.extractor import Extractor, build_extractor, usual_extractor
+from genjax_art.features.seeing import see
+from genjax_art.metrics.row import Row
+from genjax_art.metrics.seen import Sees
+from genjax_art.metrics.subject import Subject
+from genjax_art.run import load
+from genjax_art.run.world import check_trusted, describe_change, moved
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """`found` has what the measures gave, by name: a `Row`, a number, a word, a list of them, or details."""
+
+    folder: Path
+    about: Mapping[str, Any]
+    subject: Subject
+    found: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name or str(self.folder)
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        return {name: value for name, value in self.found.items() if isinstance(value, Row)}
+
+
+def find_measures(names: Sequence[str]) -> dict[str, parts.Part]:
+    """The measures of these names.
+
+    Raises:
+      UsageError: there is none.
+    """
+    return {name: parts.find(metrics, name, kind="measure", function="measure") for name in names}
+
+
+def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.Part]) -> Judged:
+    """Everything that is to be measured of one run: `measures`, or those of its medium.
+
+    Raises:
+      RunError: no such run, data that cannot be had or are too few, code that is not trusted.
+    """
+    run = load.load_run(folder, command.checkpoint, which=command.which, trust=command.trust)
+    given = {"data_dir": command.data_dir, "folder": command.folder}
+    check_trusted(folder, run.experiment.data, given, "--data-dir")
+    experiment = moved(run.experiment, given)
+    known = build.build_source(experiment)
+    if change := describe_change(folder, known):
+        print(f"the data have changed since {folder} was trained: {change}", file=sys.stderr)
+    held = build.build_source(experiment, command.split)
+    for name, data in ((command.split, held), ("training", known)):
+        if len(data) < 2:
+            raise RunError(f"the {name} data has {len(data)} example: measures need at least 2; see --split")
+
+    def extractor() -> Extractor:
+        if command.inception is not None:
+            return build_extractor("inception_v3", known, held, weights=command.inception)
+        return build_extractor(command.features or usual_extractor(known), known, held)
+
+    def in_range(x: np.ndarray) -> np.ndarray:
+        return to_range(x, run.spec)
+
+    made = run.sample(command.n, command.seed)
+    subject = Subject(
+        spec=run.spec,
+        made=made,
+        held=held,
+        known=known,
+        in_range=in_range,
+        run=run,
+        look=lambda: see(extractor(), made, held, known, in_range),
+        seed=command.seed,
+    )
+    about: dict[str, Any] = {**run.about(command.seed), "n": command.n}
+    found: dict[str, Any] = {}
+    for name, measure in (measures or find_measures(run.medium.metrics)).items():
+        try:
+            found |= subject.once(measure)
+        except RunError as error:
+            if measures:  # asked for by name
+                raise
+            found[name] = f"not measured: {error}"
+    if "seen" in vars(subject):  # a measure looked at features
+        about |= _about(subject.seen.extractor)
+    return Judged(folder, about, subject, found)
+
+
+def _about(extractor: Sees) -> dict[str, Any]:
+    words = {"extractor": extractor.name, "extractor_hash": extractor.digest, "resize": extractor.resize}
+    return words if extractor.accuracy is None else {**words, "extractor_accuracy": round(extractor.accuracy, 4)}

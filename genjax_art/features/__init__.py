@@ -1,0 +1,1 @@
+"""What measures compare examples by: one file an extractor, each with `build(known, held, *, options)`."""

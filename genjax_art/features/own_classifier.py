@@ -1,0 +1,77 @@
+"""A classifier of the data's own labels: features of the classes, and probabilities of them.
+
+A small residual net (`network.py`), trained on the training data's labels by a fixed recipe, kept in the cache folder.
+Its logits are calibrated on held-out data.
+"""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from genjax_art.data.batches import batch_at, to_range
+from genjax_art.data.contract import Source
+from genjax_art.errors import RunError
+from genjax_art.features.extractor import Extractor
+from genjax_art.features.kept import kept
+from genjax_art.features.network import Headed, check_space, deep, flat, shifts, train, unit_range
+from genjax_art.metrics.classes import temperature
+from genjax_art.spec import Key
+
+VERSION = 1
+BATCH, RATE = 64, 2e-3
+MOST = 10_000  # held-out examples that it is tested on
+
+
+def build(known: Source, held: Source, *, steps: int = 1500) -> Extractor:
+    """Features and classes by a net trained on the labels.
+
+    Args:
+      steps: of its training, on 64 examples each.
+
+    Raises:
+      RunError: data without labels. UsageError: points.
+    """
+    spec = known.spec
+    if len(spec.classes) < 2 or "label" not in known.take(np.arange(1)):
+        raise RunError("own-classifier needs data with labels of two classes or more: take --features own-contrastive")
+    check_space(spec, "own-classifier")
+    network = Headed((len(spec.classes),))
+
+    def shown(batch: Mapping[str, Array], key: Key) -> Mapping[str, Array]:
+        return {**batch, "x": shifts(unit_range(batch["x"], spec), key)}
+
+    def loss(logits: Float[Array, "b c"], batch: Mapping[str, Array]) -> Float[Array, ""]:
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]))
+
+    def make() -> Mapping[str, np.ndarray]:
+        def batches(n: int) -> Mapping[str, np.ndarray]:
+            return batch_at(known, n, batch_size=BATCH, seed=0)
+
+        return flat(train(network, batches, shown, loss, name="own-classifier", steps=steps, rate=RATE))
+
+    weights = kept("own-classifier", [VERSION, steps], known, make)
+    variables = deep(weights)
+
+    def apply(x: Float[Array, "b *shape"]) -> Mapping[str, Float[Array, "b _"]]:
+        found, logits = network.apply(variables, unit_range(x, spec), False)
+        return {"features": found, "logits": logits}
+
+    extractor = Extractor("own-classifier", VERSION, _rule(spec.shape), apply, weights)
+    rows = held.take(np.linspace(0, len(held) - 1, min(len(held), MOST)).astype(np.int64))
+    logits, labels = extractor.of(to_range(rows["x"], spec))["logits"], rows["label"]
+    return Extractor(
+        extractor.name,
+        VERSION,
+        extractor.resize,
+        apply,
+        weights,
+        accuracy=float(np.mean(logits.argmax(1) == labels)),
+        temperature=temperature(logits, labels),
+    )
+
+
+def _rule(shape: tuple[int, ...]) -> str:
+    return f"{'x'.join(map(str, shape))}, not resized, as -1 to 1"

@@ -1,0 +1,319 @@
+"""A run is judged: figures beside held-out data, runs that may be compared, a page that needs nothing else."""
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_run
+from PIL import Image
+
+from genjax_art import cli, evaluate
+from genjax_art.build import build_plan
+from genjax_art.data.contract import array_source, synthetic_source
+from genjax_art.errors import RunError, UsageError
+from genjax_art.evaluate import choose
+from genjax_art.evaluate.judged import Judged
+from genjax_art.evaluate.page import plain
+from genjax_art.evaluate.tables import comparable, shown
+from genjax_art.features.extractor import Extractor
+from genjax_art.features.seeing import see
+from genjax_art.metrics import classes, copying, frechet, kernels, manifold, panel, vendi
+from genjax_art.metrics.collapse_report import remedy, sign
+from genjax_art.metrics.record import Record
+from genjax_art.metrics.row import Figure, Row, of_mean
+from genjax_art.metrics.subject import Subject
+from genjax_art.spec import ArraySpec
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
+
+
+# Measures by features
+
+
+class Silent:
+    """A run without classes."""
+
+    def labels(self, n, seed=0, label=None):
+        return None
+
+
+def subject(fake, known, held, logits=None):
+    def apply(x):
+        return {"features": x} | ({} if logits is None else {"logits": x @ logits})
+
+    labels = [(x[:, 0] > 0).astype(np.int32) if logits is not None else None for x in (known, held)]
+    low, high = -1e9, 1e9
+    known, held = (array_source(x, y, low=low, high=high) for x, y in zip((known, held), labels, strict=True))
+    plain = Extractor("plain", 1, "as they are", apply, {})
+
+    def look():
+        return see(plain, fake, held, known, lambda x: x)
+
+    return Subject(known.spec, fake, held, known, lambda x: x, Silent(), look)
+
+
+def normal(seed, n=300, shift=0.0, d=4):
+    return np.random.default_rng(seed).normal(shift, 1, (n, d)).astype(np.float32)
+
+
+def test_rows_are_what_the_functions_give():
+    known, held, fake = normal(0, 500), normal(1, 200), normal(2, 200, 0.5)
+    seen = subject(fake, known, held)
+    found = frechet.measure(seen) | kernels.measure(seen) | manifold.measure(seen) | vendi.measure(seen)
+    found |= copying.measure(seen)
+    three, five = manifold.overlaps(known, fake, (3, 5))
+    expected = {
+        "FD-own": frechet.frechet(known, fake).value,
+        "KD-own": kernels.kid(known, fake).value,
+        "precision": three.precision,
+        "recall": three.recall,
+        "density": five.density,
+        "coverage": five.coverage,
+        "Vendi": vendi.vendi(fake - known.astype(np.float64).mean(0)),
+        "authentic": copying.authentic(known, fake).mean(),
+        "copy_rate": copying.copy_rate(known, held, fake).rate,
+        "C_T": copying.data_copying(known, held, fake).value,
+    }
+    for name, value in expected.items():
+        row = found[name]
+        assert row.samples.value == pytest.approx(value, rel=1e-5), name
+        assert row.samples.low <= row.samples.value <= row.samples.high, name
+        assert row.real.value != row.samples.value or name == "copy_rate"
+        assert (row.samples.n_real, row.samples.n_fake, row.samples.extractor) == (500, 200, seen.seen.extractor.digest)
+    assert frechet.frechet(known, held).value == pytest.approx(found["FD-own"].real.value)
+    assert found["FD-own"].light == found["KD-own"].light == "worse"
+    same = subject(normal(3, 200), known, held)
+    assert {name: row.light for name, row in manifold.measure(same).items()} == dict.fromkeys(
+        ("precision", "recall", "density", "coverage", "realism", "rarity"), "good"
+    )
+
+
+def test_an_interval_holds_what_other_samples_would_score():
+    """In about 95 of 100 draws; of twenty at least sixteen."""
+    known, held = normal(0, 400), normal(1, 200)
+    rows = [manifold.measure(subject(normal(10 + i, 200), known, held))["precision"].samples for i in range(20)]
+    middle = np.mean([row.value for row in rows])
+    assert sum(row.low <= middle <= row.high for row in rows) >= 16
+
+
+def test_classes_need_a_classifier():
+    weights = np.zeros((4, 2), np.float32)
+    weights[0] = -3, 3
+    known, held, fake = normal(0, 300), normal(1, 200), np.abs(normal(2, 200))
+    found = classes.measure(subject(fake, known, held, weights))
+    assert found["modes"].samples.value == 1 and found["modes"].real.value == 2
+    assert found["class_divergence"].samples.value == pytest.approx(-np.log(np.mean(known[:, 0] > 0)), abs=0.01)
+    assert "class_accuracy" not in found  # the run is not conditional
+    assert classes.measure(subject(fake, known, held)) == {}
+
+
+def test_few_features_are_flagged():
+    known, held, fake = normal(0, 30, d=40), normal(1, 20, d=40), normal(2, 20, d=40)
+    found = frechet.measure(subject(fake, known, held))
+    assert found["FD-own"].samples.flags == ("rank-deficient",) and set(found) == {"FD-own"}
+    with pytest.raises(RunError, match="more than 5 samples"):
+        manifold.measure(subject(fake[:4], known, held))
+    few = panel.measure(subject(fake[:8], known, held))
+    assert np.isnan(few["panel"]["samples"]["copy_test"]) and few["verdict"]
+    with pytest.raises(UsageError, match="looks at features"):
+        dataclasses.replace(subject(fake, known, held), look=None).seen  # noqa: B018
+
+
+def test_malformed_samples_are_rough_and_not_new():
+    held = panel.Reading(0.0, 0.0, 1.0, 1.0, 1.3, 10.0, 0.0, 0.03)
+    digits = panel.Reading(0.0, 4.4, 0.62, 0.69, 1.8, 10.7, 0.0, 0.14)  # of a short training: broken strokes
+    assert panel.read(digits, held).words == ("rough",)
+    assert panel.read(panel.Reading(0.0, 0.0, 0.9, 0.95, 1.3, 10.0, 0.0, 0.4), held).words == ("new",)
+
+
+# Lights
+
+
+def pair(value, low, high, better="high", real=(1.0, 0.9, 1.1)):
+    def record(value, low, high):
+        return Record("m", value, low, high, 10, 10, "e", "r")
+
+    return Row(record(value, low, high), record(*real), better)
+
+
+def test_a_light_is_of_intervals():
+    assert pair(0.95, 0.85, 1.05).light == "good" and pair(0.8, 0.75, 0.85).light == "worse"
+    assert pair(2.0, 1.9, 2.1).light == "good" and pair(2.0, 1.9, 2.1, "low").light == "worse"
+    assert pair(2.0, 1.9, 2.1, "real").light == "worse" and pair(1.0, np.nan, np.nan).light == ""
+    lights = [sign("m", pair(*numbers), 0.5).light for numbers in ((1.0, 0.9, 1.1), (0.7, 0.6, 0.8), (0.4, 0.3, 0.5))]
+    assert lights == ["green", "yellow", "red"]
+    twins = [sign("m", pair(v, v, v, "low", (0.0, 0.0, 0.0)), 0.2).light for v in (0.0, 0.1, 0.5)]
+    assert twins == ["green", "yellow", "red"]
+
+
+def test_the_remedy_is_of_the_signs():
+    green = dict.fromkeys(("recall", "coverage", "Vendi", "modes", "duplicates", "sensitivity to z"), "green")
+    assert remedy(green, "green", encoded=False) == "no sign of collapse"
+    assert "beta" in remedy(green | {"sensitivity to z": "red"}, "green", encoded=True)
+    assert "relativistic" in remedy(green | {"duplicates": "red"}, "green", encoded=False)
+    assert "classes are missing" in remedy(green | {"modes": "red"}, "green", encoded=False)
+    assert "part of the data" in remedy(green | {"recall": "red"}, "green", encoded=False)
+    assert "beside the data" in remedy(green | {"recall": "red"}, "red", encoded=False)
+
+
+# The command
+
+
+class Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.sources, self.words, self.open = [], "", []
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def read_page(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    assert not reader.open
+    return reader
+
+
+def data(experiment, split=None):
+    return synthetic_source(tiny_run.GREY, 60, 1 if split else 0)
+
+
+def test_runs_are_judged_beside_one_another(copied, monkeypatch, capsys):
+    monkeypatch.setattr("genjax_art.build.build_source", data)
+    other = copied.with_name("<other>")
+    other.symlink_to(copied, target_is_directory=True)
+    out = copied.parent / "verdict"
+    words = ["--features", "pixels-pca64", "--n", "40", "--out", str(out)]
+    assert evaluate.evaluate([str(copied), str(other), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "FD-own" in printed and "held-out data" in printed and "verdict" in printed
+    results = json.loads((out / "results.json").read_text())
+    assert [Path(one["run"]).name for one in results] == ["run", "<other>"]
+    first = results[0]["FD-own"]
+    assert first["samples"]["n_fake"] == 40 and first["held-out"]["value"] < first["samples"]["value"]
+    assert results[0]["verdict"] and results[0]["remedy"] and results[0]["extractor"] == "pixels-pca64"
+    page = read_page(out / "page.html")
+    assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "<other>" in page.words and results[0]["verdict"] in page.words
+    for name in ("samples-1.png", "held-2.png", "neighbours-1.png"):
+        with Image.open(out / name) as image:
+            image.load()
+            assert image.text["extractor"] == "pixels-pca64"
+
+
+def test_figures_that_cannot_be_compared_stand_apart():
+    a, b = pair(1.0, 0.9, 1.1), pair(1.0, 0.9, 1.1)
+    far = Row(Record("m", 1.0, 0.9, 1.1, 10, 20, "e", "r"), None, "low")
+    measured = subject(normal(0), normal(1), normal(2))
+    judged = [Judged(Path(name), {}, measured, {"m": row}) for name, row in (("a", a), ("far", far), ("b", b))]
+    groups = comparable(judged)
+    assert [[one.name for one in together] for together, _ in groups] == [["a", "b"], ["far"]]
+    assert "n_fake (10 and 20)" in groups[1][1]
+
+
+def test_few_held_out_examples_are_said_and_end_nothing(copied, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "genjax_art.build.build_source", lambda experiment, split=None: synthetic_source(tiny_run.GREY, 4, 1)
+    )
+    words = ["--features", "pixels-pca64", "--n", "8"]
+    assert evaluate.evaluate([str(copied), *words]) == 0
+    assert "not measured: manifolds need more than 5" in capsys.readouterr().out
+    assert (copied / "evaluation" / "page.html").exists()
+    with pytest.raises(RunError, match="manifolds need more than 5"):
+        evaluate.evaluate([str(copied), *words, "--metrics", "manifold"])
+
+
+def test_words_are_checked_before_anything_is_read():
+    for words, match in (
+        ([], "name a run"),
+        (["r", "--features", "a", "--inception", "b"], "leave one out"),
+        (["r", "--metrics", "nothing"], "measure 'nothing'"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            evaluate.evaluate(words)
+
+
+def test_numbers_are_shown_and_written_as_they_are():
+    assert shown(Record("m", 1.23456, 1.0, 2.0, 1, 1, "e", "r")) == "1.235 (1 to 2)"
+    assert shown(Record("m", 10.0, 10.0, 10.0, 1, 1, "e", "r")) == "10"
+    assert shown(Record("m", np.nan, 0.0, 0.0, 1, 1, "e", "r")) == "unknown"
+    assert plain({"a": [np.float64(np.inf), 1.5], 2: (True, "x")}) == {"a": [None, 1.5], "2": [True, "x"]}
+    assert of_mean(np.asarray([True, False])) == Figure(0.5, 0.0, 1.0)
+
+
+# Which one?
+
+
+def test_a_budget_is_a_time():
+    assert [choose.seconds_of(word) for word in ("90s", "20m", "1.5h")] == [90.0, 1200.0, 5400.0]
+    for word in ("20", "m", "0m", "-3m", "1d"):
+        with pytest.raises(UsageError, match="a time as 90s, 20m or 2h"):
+            choose.seconds_of(word)
+    own, rest = choose.split(["--data.name", "x", "--budget=3s", "--n", "9", "--seed", "2"])
+    assert own == ["--budget=3s", "--n", "9"] and rest == ["--data.name", "x", "--seed", "2"]
+
+
+def test_candidates_are_those_that_the_data_allow():
+    def names(**spec):
+        return [one.name for one in choose.select((), synthetic_source(ArraySpec(**spec), 4, 0))]
+
+    styled, plain = names(shape=(8, 8, 1), classes=("a", "b")), names(shape=(8, 8, 3))
+    assert set(styled) - set(plain) == {"can"} and len(plain) == 4
+    grey = synthetic_source(tiny_run.GREY, 4, 0)
+    for asked, match in ((["can"], "needs data with labels"), (["gan"], "candidate 'gan'")):
+        with pytest.raises(UsageError, match=match):
+            choose.select(asked, grey)
+    with pytest.raises(UsageError, match="for pictures"):
+        names(shape=(2,))
+
+
+def test_every_candidate_is_a_command_that_train_understands():
+    for one in choose.CANDIDATES:
+        for spec in (ArraySpec((8, 8, 1), classes=("a", "b")), ArraySpec((8, 8, 3))):
+            words = [one.preset, *one.words, *choose._fitting(one, spec), "--data.name", "mnist_5k"]
+            build_plan(cli.parse_train(words).experiment, ArraySpec((8, 8, spec.channels), classes=("a", "b")))
+
+
+def test_candidates_are_trained_measured_and_one_is_recommended(quick_runs, tmp_path, monkeypatch, capsys):
+    tiny = choose.Candidate("vae", "mlp-vae", ("--model.width", "8", "--batch-size", "8"), "tests")
+    monkeypatch.setattr(choose, "CANDIDATES", [tiny])
+    monkeypatch.setattr(choose, "prepare_process", lambda: None)
+    for place in ("genjax_art.build.build_source", "genjax_art.evaluate.choose.build_source"):
+        monkeypatch.setattr(place, data)
+    words = ["--budget", "1s", "--features", "pixels-pca64", "--n", "40", "--out", str(tmp_path / "out")]
+    assert evaluate.evaluate(["choose", *words]) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "out/evaluation/results.json").read_text())
+    assert results["step"] == "20" and results["KD-own"]["samples"]["n_fake"] == 40
+    assert ("No recommendation" in printed) == results["vetoed"] and "samples/s" in printed
+    with pytest.raises(ValueError, match="vae"):  # nothing is overwritten
+        evaluate.evaluate(["choose", *words])
+
+
+def test_the_recommended_one_is_nearest_and_not_vetoed():
+    def tried(name, value, vetoed=False):
+        rows = {"KD-own": pair(value, value - 0.1, value + 0.1, "low")}
+        measured = subject(normal(0), normal(1), normal(2))
+        found = {**rows, "vetoed": vetoed, "because": "as varied"}
+        return choose.Tried(choose.CANDIDATES[0], Judged(Path(name), {}, measured, found), 1.0, 2.0)
+
+    near, far, copies = tried("near", 0.5), tried("far", 0.9), tried("copies", 0.1, True)
+    words = choose.recommend([far, copies, near])
+    assert "KD-own 0.5" in words and "surely nearer" in words and "Vetoed" in words
+    assert "perhaps nearer" in choose.recommend([near, tried("close", 0.55)])
+    assert choose.recommend([copies]).startswith("No recommendation")
