@@ -7,14 +7,13 @@ recommends one with its reasons. All other options are those of train.py, and go
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import jax
 import tyro
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from genjax_art import cli
@@ -122,7 +121,7 @@ def choose(arguments: Sequence[str]) -> int:
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options of this command, and those for the trainings."""
-    ours = {"--budget", "--candidates", "--features", "--n", "--out", "--debug", "--help", "-h"}
+    ours = {"-h", "--help", *(f"--{field.name}" for field in fields(ChooseCommand))}
     own: list[str] = []
     rest: list[str] = []
     into = rest
@@ -231,9 +230,7 @@ def _print(tried: Sequence[Tried]) -> None:
             f"{one.parameters:,}",
             one.candidate.good_for,
         )
-    console = Console()
-    console.width = max(console.width, 2 * tables.WIDTH)
-    console.print(table)
+    tables.show(table, 2 * tables.WIDTH)
 
 
 def recommend(tried: Sequence[Tried]) -> str:

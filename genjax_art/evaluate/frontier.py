@@ -15,7 +15,6 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from genjax_art import cli
@@ -93,11 +92,10 @@ def point(one: Judged, spread: Spread, n: int, seed: int) -> Point:
     seen = one.subject.seen
     of_made = seen.extractor.of(made[: len(seen.held)])
     other = dataclasses.replace(seen, made=of_made["features"], made_logits=of_made["logits"])
-    subject = dataclasses.replace(one.subject, made=made, look=lambda: other, _found={})
-    rows = {name: found[name] for found in (classes.measure(subject), manifold.measure(subject)) for name in found}
-    return Point(
-        one.name, spread.truncation, {name: rows[name] for name in MEASURED}, panel.measure(subject)["verdict"]
-    )
+    subject = dataclasses.replace(one.subject, made=made, look=lambda: other)
+    rows = {**subject.once(classes.measure), **subject.once(manifold.measure)}
+    verdict = subject.once(panel.measure)["verdict"]
+    return Point(one.name, spread.truncation, {name: rows[name] for name in MEASURED}, verdict)
 
 
 def _plain(one: Point) -> dict[str, object]:
@@ -124,9 +122,7 @@ def _print(found: Sequence[Point]) -> None:
         table.add_row(one.run, "none" if one.truncation is None else f"{one.truncation:g}", *figures, one.verdict)
     real = [row.real for row in found[0].rows.values()]
     table.add_row("held-out data", "", *(tables.shown(record) if record else "" for record in real), "")
-    console = Console()
-    console.width = max(console.width, tables.WIDTH)
-    console.print(table)
+    tables.show(table)
 
 
 def _draw(found: Sequence[Point], path: Path) -> None:

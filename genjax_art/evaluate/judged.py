@@ -94,7 +94,7 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
             if measures:  # asked for by name
                 raise
             found[name] = f"not measured: {error}"
-    if "seen" in vars(subject):  # a measure looked at features
+    if subject.looked:
         about |= _about(subject.seen.extractor)
     return Judged(folder, about, subject, found)
 

@@ -15,8 +15,9 @@ from jaxtyping import UInt8
 
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.pictures import Sheets, draw
-from genjax_art.evaluate.tables import WORDS, comparable, shown
+from genjax_art.evaluate.tables import comparable, lines, shown
 from genjax_art.files import printable, replacing
+from genjax_art.media.image import to_pillow, write_png
 from genjax_art.metrics.row import Row
 
 PAGE, RESULTS = "page.html", "results.json"
@@ -34,8 +35,6 @@ figcaption, .small { color: #555; font-size: .9rem }
 
 def write(found: Sequence[Judged], out: Path) -> None:
     """Writes the page, its pictures and results.json into the folder `out`; files of these names are replaced."""
-    from genjax_art.media.image import write_png
-
     out.mkdir(parents=True, exist_ok=True)
     sheets = [draw(one.subject) for one in found]
     for i, (one, drawn) in enumerate(zip(found, sheets, strict=True), 1):
@@ -115,19 +114,15 @@ def _verdict(one: Judged) -> str:
 def _table(found: Sequence[Judged]) -> str:
     first = next(iter(found[0].rows.values())).samples
     heads = "".join(f"<th>{_text(h)}</th>" for h in ("", *(one.name for one in found), "held-out data", ""))
-    lines = []
-    for name in dict.fromkeys(name for one in found for name in one.rows):
-        rows = [one.rows.get(name) for one in found]
-        known = next(row for row in rows if row)
+    body = []
+    for name, rows, real, words in lines(found):
         cells = "".join(f'<td class="{row.light}">{shown(row.samples)}</td>' if row else "<td></td>" for row in rows)
-        words = ", ".join([*([known.unit] if known.unit else []), WORDS[known.better], *known.samples.flags])
-        real = shown(known.real) if known.real else ""
-        lines.append(f'<tr><td>{_text(name)}</td>{cells}<td>{real}</td><td class="small">{_text(words)}</td></tr>')
+        body.append(f'<tr><td>{_text(name)}</td>{cells}<td>{real}</td><td class="small">{_text(words)}</td></tr>')
     about = (
         f"{first.n_fake} samples, {first.n_real} training examples, 95 % intervals. Extractor "
         f"{found[0].about.get('extractor')}, {first.extractor}, {first.resize}."
     )
-    return f"<table><tr>{heads}</tr>{''.join(lines)}</table><p class=small>{_text(about)}</p>"
+    return f"<table><tr>{heads}</tr>{''.join(body)}</table><p class=small>{_text(about)}</p>"
 
 
 def _drawn(found: Sequence[Judged]) -> str:
@@ -176,10 +171,8 @@ def _image(data: bytes, words: str) -> str:
 
 
 def _png(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
-    from PIL import Image
-
     file = io.BytesIO()
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, format="PNG")
+    to_pillow(picture).save(file, format="PNG")
     return file.getvalue()
 
 

@@ -28,7 +28,7 @@ class Sheets:
 def draw(subject: Subject) -> Sheets:
     """The sheets of a run."""
     held = subject.some(subject.held, SHOWN)
-    near = neighbours(subject) if "seen" in vars(subject) else None
+    near = neighbours(subject) if subject.looked else None
     return Sheets(sheet(subject.made[:SHOWN], subject.spec), sheet(held, subject.spec), near)
 
 

@@ -1,6 +1,6 @@
 """What was found, in the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,14 @@ def print_rows(found: Sequence[Judged]) -> None:
     for together, why in comparable([one for one in found if one.rows]):
         if why:
             print(f"{together[0].name} cannot be compared with {found[0].name}: {why}")
-        console = Console()
-        console.width = max(console.width, WIDTH)  # of a file or a narrow window: lines are not broken
-        console.print(_table(together))
+        show(_table(together))
+
+
+def show(table: Table, width: int = WIDTH) -> None:
+    """Prints it, at least so many characters wide: in a file or a narrow window lines are not broken."""
+    console = Console()
+    console.width = max(console.width, width)
+    console.print(table)
 
 
 def comparable(found: Sequence[Judged]) -> list[tuple[list[Judged], str]]:
@@ -74,14 +79,19 @@ def _table(found: Sequence[Judged]) -> Table:
         table.add_column(one.name)
     table.add_column("held-out data")
     table.add_column("")
+    for name, rows, real, words in lines(found):
+        cells = [f"[{COLOURS[row.light]}]{shown(row.samples)}[/]" if row else "" for row in rows]
+        table.add_row(name, *cells, real, words)
+    return table
+
+
+def lines(found: Sequence[Judged]) -> Iterator[tuple[str, list[Row | None], str, str]]:
+    """Of every figure that a run has: its name, each run's row, that of held-out data in words, and what it means."""
     for name in dict.fromkeys(name for one in found for name in one.rows):
         rows = [one.rows.get(name) for one in found]
         known = next(row for row in rows if row)
-        cells = [f"[{COLOURS[row.light]}]{shown(row.samples)}[/]" if row else "" for row in rows]
-        real = shown(known.real) if known.real else ""
         words = ", ".join([*([known.unit] if known.unit else []), WORDS[known.better], *known.samples.flags])
-        table.add_row(name, *cells, real, words)
-    return table
+        yield name, rows, shown(known.real) if known.real else "", words
 
 
 def shown(record: Record) -> str:

@@ -107,5 +107,9 @@ def usual_extractor(known: Source) -> str:
     """The extractor taken where none is named: by the labels, without them self-supervised, for points linear."""
     if not known.spec.space:
         return "pixels_pca64"
-    labelled = len(known.spec.classes) >= 2 and "label" in known.take(np.arange(1))
-    return "own_classifier" if labelled else "own_contrastive"
+    return "own_classifier" if is_labelled(known) else "own_contrastive"
+
+
+def is_labelled(known: Source) -> bool:
+    """Whether there are classes to be told apart."""
+    return len(known.spec.classes) >= 2 and "label" in known.take(np.arange(1))

@@ -107,6 +107,11 @@ def unit_range(x: Float[Array, "b *shape"], spec: ArraySpec) -> Float[Array, "b 
     return (x - spec.low) * (2.0 / (spec.high - spec.low)) - 1.0
 
 
+def as_it_is(spec: ArraySpec) -> str:
+    """The rule of an extractor that sees examples by `unit_range`, in words."""
+    return f"{'x'.join(map(str, spec.shape))}, not resized, as -1 to 1"
+
+
 def check_space(spec: ArraySpec, name: str) -> None:
     """Raises UsageError for points, which have no space to convolve over."""
     if not spec.space:

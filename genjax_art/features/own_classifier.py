@@ -5,6 +5,7 @@ Its logits are calibrated on held-out data.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +15,11 @@ from jaxtyping import Array, Float
 from genjax_art.data.batches import batch_at, to_range
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
-from genjax_art.features.extractor import Extractor
+from genjax_art.features.extractor import Extractor, is_labelled
 from genjax_art.features.kept import kept
-from genjax_art.features.network import Headed, check_space, deep, flat, shifts, train, unit_range
+from genjax_art.features.network import Headed, as_it_is, check_space, deep, flat, shifts, train, unit_range
 from genjax_art.metrics.classes import temperature
+from genjax_art.metrics.stream import evenly
 from genjax_art.spec import Key
 
 VERSION = 1
@@ -35,7 +37,7 @@ def build(known: Source, held: Source, *, steps: int = 1500) -> Extractor:
       RunError: data without labels. UsageError: points.
     """
     spec = known.spec
-    if len(spec.classes) < 2 or "label" not in known.take(np.arange(1)):
+    if not is_labelled(known):
         raise RunError("own-classifier needs data with labels of two classes or more: take --features own-contrastive")
     check_space(spec, "own-classifier")
     network = Headed((len(spec.classes),))
@@ -59,19 +61,8 @@ def build(known: Source, held: Source, *, steps: int = 1500) -> Extractor:
         found, logits = network.apply(variables, unit_range(x, spec), False)
         return {"features": found, "logits": logits}
 
-    extractor = Extractor("own-classifier", VERSION, _rule(spec.shape), apply, weights)
-    rows = held.take(np.linspace(0, len(held) - 1, min(len(held), MOST)).astype(np.int64))
+    extractor = Extractor("own-classifier", VERSION, as_it_is(spec), apply, weights)
+    rows = held.take(evenly(len(held), MOST))
     logits, labels = extractor.of(to_range(rows["x"], spec))["logits"], rows["label"]
-    return Extractor(
-        extractor.name,
-        VERSION,
-        extractor.resize,
-        apply,
-        weights,
-        accuracy=float(np.mean(logits.argmax(1) == labels)),
-        temperature=temperature(logits, labels),
-    )
-
-
-def _rule(shape: tuple[int, ...]) -> str:
-    return f"{'x'.join(map(str, shape))}, not resized, as -1 to 1"
+    right = float(np.mean(logits.argmax(1) == labels))
+    return replace(extractor, accuracy=right, temperature=temperature(logits, labels))

@@ -15,7 +15,7 @@ from genjax_art.data.batches import batch_at
 from genjax_art.data.contract import Source
 from genjax_art.features.extractor import Extractor
 from genjax_art.features.kept import kept
-from genjax_art.features.network import Headed, check_space, deep, flat, shifts, train, unit_range
+from genjax_art.features.network import Headed, as_it_is, check_space, deep, flat, shifts, train, unit_range
 from genjax_art.media.medium import find_medium
 from genjax_art.spec import Key
 
@@ -57,8 +57,7 @@ def build(known: Source, held: Source, *, steps: int = 600) -> Extractor:
     def apply(x: Float[Array, "b *shape"]) -> Mapping[str, Float[Array, "b _"]]:
         return {"features": network.apply(variables, unit_range(x, spec), False)[0]}
 
-    rule = f"{'x'.join(map(str, spec.shape))}, not resized, as -1 to 1"
-    return Extractor("own-contrastive", VERSION, rule, apply, weights)
+    return Extractor("own-contrastive", VERSION, as_it_is(spec), apply, weights)
 
 
 def contrast(out: Float[Array, "b2 d"], temperature: float = TEMPERATURE) -> Float[Array, ""]:

@@ -15,6 +15,7 @@ from genjax_art.data.batches import to_range
 from genjax_art.data.contract import Source
 from genjax_art.features.extractor import Extractor
 from genjax_art.features.kept import kept
+from genjax_art.metrics.stream import evenly
 
 VERSION = 1
 DIRECTIONS = 64
@@ -57,7 +58,7 @@ def reduced(shape: tuple[int, ...]) -> tuple[int, ...]:
 def main_directions(known: Source, resized: Callable[[np.ndarray], Array]) -> dict[str, np.ndarray]:
     """The mean and the eigenvectors of the greatest eigenvalues of the covariance, each with its largest number
     positive, so that they are the same on every machine but for rounding."""
-    index = np.linspace(0, len(known) - 1, min(MOST, len(known))).astype(np.int64)
+    index = evenly(len(known), MOST)
     total: Float64[np.ndarray, " d"] | float = 0.0
     products: Float64[np.ndarray, "d d"] | float = 0.0
     for part in np.array_split(index, -(-len(index) // PIECE)):

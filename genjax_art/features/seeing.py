@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from genjax_art.data.contract import Source
 from genjax_art.features.extractor import Extractor
 from genjax_art.features.kept import kept
-from genjax_art.metrics.seen import Seen, evenly
+from genjax_art.metrics.seen import Seen
+from genjax_art.metrics.stream import evenly
 
 PIECE = 4096  # examples of a data set that are read at once
 

@@ -67,7 +67,8 @@ def grid(
     return sheet
 
 
-def _to_pillow(image: UInt8[np.ndarray, "h w c"]) -> Any:
+def to_pillow(image: UInt8[np.ndarray, "h w c"]) -> Any:
+    """A picture of 1, 3 or 4 channels as Pillow has it. Raises ValueError for others."""
     from PIL import Image
 
     if image.shape[-1] not in CHANNELS:
@@ -83,7 +84,7 @@ def write_png(path: Path, image: UInt8[np.ndarray, "h w c"], metadata: Mapping[s
     for key, value in sorted(metadata.items()):
         info.add_text(key, value)
     with replacing(path) as part:
-        _to_pillow(image).save(part, format="PNG", pnginfo=info)
+        to_pillow(image).save(part, format="PNG", pnginfo=info)
 
 
 def read_png_metadata(path: Path) -> dict[str, str]:
@@ -122,7 +123,7 @@ def write_gif(
         raise ValueError(f"fps = {fps:g} for {path.name}: a GIF needs over 0 and at most {MAX_GIF_RATE}; use .mp4")
     if len(frames) == 0:
         raise ValueError(f"{path.name} needs at least one frame, got none")
-    pictures = [_to_pillow(frame) for frame in on_white(frames)]
+    pictures = [to_pillow(frame) for frame in on_white(frames)]
     ends = np.floor(np.arange(len(frames) + 1) * 100 / fps + 0.5).astype(int)
     with replacing(path) as part:
         pictures[0].save(

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from genjax_art.metrics.bootstrap import interval_of_means
-from genjax_art.metrics.neighbours import nearest, nearest_others
+from genjax_art.metrics.neighbours import ball_radii, nearest, nearest_others
 from genjax_art.metrics.row import Better, Figure, Row, of_mean, row_of
-from genjax_art.metrics.stream import chunks, features
+from genjax_art.metrics.stream import chunks, evenly, features
 from genjax_art.metrics.subject import Subject
 
 
@@ -74,18 +74,23 @@ def neighbour_ratio(
     return np.where(first == 0, 0.0, first / np.where(next_one > 0, next_one, 1.0))
 
 
-def authentic(train: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, " m"]:
+def authentic(
+    train: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], spacing: Float64[np.ndarray, " n"] | None = None
+) -> Bool[np.ndarray, " m"]:
     """Whether each sample is farther from its nearest training example than that one is from its own nearest other.
 
     Alaa et al. 2022, "How faithful is your synthetic data?", arXiv:2102.08921. Of data like the training data about
     half is; of rubbish everything.
 
+    Args:
+      spacing: the distance of each training example to its nearest other, where it is known.
+
     Raises:
       ValueError: fewer than two training examples, or features that are not finite.
     """
     distance, index = nearest(fake, train, 1)
-    among, _ = nearest_others(train, 1)
-    return distance[:, 0] > among[index[:, 0], 0]  # of the training example that is near, not of the sample's number
+    among = ball_radii(train, (1,))[:, 0] if spacing is None else spacing
+    return distance[:, 0] > among[index[:, 0]]  # of the training example that is near, not of the sample's number
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ def k_means(
     x: Float[np.ndarray, "n d"], k: int, seed: int = 0, *, rounds: int = 25, most: int = 10_000
 ) -> Float64[np.ndarray, "k d"]:
     """k centres by Lloyd's rounds from rows drawn by k-means++ (of `most` rows, evenly chosen)."""
-    some = np.concatenate(list(chunks(x[np.linspace(0, len(x) - 1, min(len(x), most)).astype(np.int64)])))
+    some = np.concatenate(list(chunks(x[evenly(len(x), most)])))
     mean, rng = some.mean(0), np.random.default_rng(seed)
     some = some - mean
     centres = some[rng.integers(len(some))][None]
@@ -186,7 +191,7 @@ def duplicates(
       ValueError: fewer than two of either, or features that are not finite.
     """
     features(real, "a search for duplicates", 2)
-    some = real[np.linspace(0, len(real) - 1, min(len(real), max(2, len(fake)))).astype(np.int64)]
+    some = real[evenly(len(real), max(2, len(fake)))]
     typical = float(np.median(nearest_others(some, 1)[0]))
     return nearest_others(fake, 1)[0][:, 0] <= nearer * typical
 
@@ -223,7 +228,11 @@ def measure(subject: Subject) -> dict[str, Row]:
     def share(of: Callable[[Float[np.ndarray, "m d"]], np.ndarray], x: Float[np.ndarray, "m d"]) -> Figure:
         return of_mean(of(x), seed)
 
-    new, twins, every = partial(authentic, seen.known), partial(duplicates, real=seen.held), len(seen.known)
+    new, twins, every = (
+        partial(authentic, seen.known, spacing=seen.spacing),
+        partial(duplicates, real=seen.held),
+        len(seen.known),
+    )
     return {
         "copy_rate": pair("copy_rate", lambda: rate(seen.held, seen.made), lambda: rate(some, others), "low", every),
         "C_T": pair("C_T", lambda: test(seen.held, seen.made), lambda: test(some, others), "real", every),

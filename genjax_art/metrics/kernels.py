@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64
 
 from genjax_art.metrics.bootstrap import interval_of_means
 from genjax_art.metrics.row import Figure, Row, row
-from genjax_art.metrics.stream import Block, Fold, chunks, features, frame_of, sweep
+from genjax_art.metrics.stream import Block, Fold, chunks, evenly, features, frame_of, sweep
 from genjax_art.metrics.subject import Subject
 
 # (scaled product of centred rows, what the row adds, what the column adds) -> the kernel
@@ -68,7 +68,7 @@ def mmd_rbf(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"], bandwidth:
 
 def median_distance(x: Float[np.ndarray, "n d"], most: int = 1000) -> float:
     """The median distance of pairs among `most` rows of `x`, evenly chosen."""
-    some = x[np.linspace(0, len(x) - 1, min(most, len(x))).astype(np.int64)].astype(np.float64)
+    some = x[evenly(len(x), most)].astype(np.float64)
     some = some - some.mean(0)
     squares = np.sum(some**2, 1)[:, None] - 2.0 * some @ some.T + np.sum(some**2, 1)[None, :]
     return float(np.sqrt(np.median(np.maximum(squares[np.triu_indices(len(some), 1)], 0.0))))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from genjax_art.errors import RunError
-from genjax_art.metrics.neighbours import cross_balls, least, nearest, nearest_others
+from genjax_art.metrics.neighbours import ball_radii, cross_balls, least, nearest
 from genjax_art.metrics.row import Better, Figure, Row, of_mean, row, row_of
 from genjax_art.metrics.seen import KS
 from genjax_art.metrics.subject import Subject
@@ -79,12 +79,6 @@ def overlaps(
     of_fake = ball_radii(fake, ks)
     in_real, around_fake, in_fake, _ = cross_balls(real, fake, of_real, of_fake, closed=closed)
     return tuple(Overlap(k, around_fake[:, i], in_fake[:, i] > 0, in_real[:, i] > 0) for i, k in enumerate(ks))
-
-
-def ball_radii(x: Float[np.ndarray, "n d"], ks: Sequence[int]) -> Float64[np.ndarray, "n r"]:
-    """The distance from each row to its k-th neighbour, for each k: by far the dearest part of what is in this file, so
-    whoever takes several measures of one set makes it once."""
-    return nearest_others(x, max(ks))[0][:, np.asarray(ks) - 1]
 
 
 def density(

@@ -11,6 +11,7 @@ from genjax_art.metrics.music import music_metrics
 from genjax_art.metrics.music_copies import copy_rate
 from genjax_art.metrics.music_features import music_features
 from genjax_art.metrics.music_score import MusicScore, score
+from genjax_art.metrics.stream import evenly
 from genjax_art.metrics.subject import Subject
 from genjax_art.music.notes import PITCHES, REST, decode_roll, tokens_from_roll
 from genjax_art.spec import ArraySpec
@@ -55,7 +56,7 @@ def sample_report(
     `frechet_distance` is that of the generated clips' features to the held-out clips', `frechet_distance_training` that
     of as many training clips, evenly chosen. `distinct` is the share of generated clips that differ from all others.
     """
-    chosen = np.linspace(0, len(training) - 1, min(len(generated), len(training))).astype(np.int64)
+    chosen = evenly(len(training), len(generated))
     made, held, known = (music_metrics(rolls) for rolls in (generated, heldout, training[chosen]))
     bands = score(made, held, pieces)
     return bands, {

@@ -6,7 +6,7 @@ copies keep their small distances, and counts equal those of a full matrix in fl
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,12 @@ def _distances(queries: Any, reference: Any, k: int, others: bool) -> tuple[np.n
 
 def _by_distance(xp: Any, square: Any, value: Any) -> Any:
     return square
+
+
+def ball_radii(x: Float[np.ndarray, "n d"], ks: Sequence[int]) -> Float64[np.ndarray, "n r"]:
+    """The distance from each row to its k-th neighbour, for each k: by far the dearest part of measures by balls, so
+    whoever takes several of one set makes it once."""
+    return nearest_others(x, max(ks))[0][:, np.asarray(ks) - 1]
 
 
 def least(

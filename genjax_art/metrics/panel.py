@@ -4,19 +4,21 @@ Noise has the greatest style entropy; truncation looks like copying to C_T; rubb
 authentic. So copies and what is off the manifold are vetoes: whatever else such samples score, they are nothing new.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
-from genjax_art.errors import RunError
+from genjax_art.metrics import classes, copying, manifold, vendi
 from genjax_art.metrics.classes import style_entropy
 from genjax_art.metrics.copying import copy_rate, data_copying, duplicates
-from genjax_art.metrics.manifold import ball_radii, density, mean_rarity, rarity, realism
-from genjax_art.metrics.stream import mean_of
+from genjax_art.metrics.manifold import density, mean_rarity, rarity, realism
+from genjax_art.metrics.neighbours import ball_radii
+from genjax_art.metrics.record import Record
+from genjax_art.metrics.stream import evenly, mean_of
 from genjax_art.metrics.subject import Subject
-from genjax_art.metrics.vendi import vendi
 
 # Set by hand, so that data drawn anew pass and the known cases of `benchmark/metrics.py` are told apart.
 COPIES = 0.05  # share of copies from which on samples are copies
@@ -66,15 +68,11 @@ def readings(
     held_styles: Float[np.ndarray, "h c"] | None = None,
     fake_styles: Float[np.ndarray, "m c"] | None = None,
     *,
-    reference: Float[np.ndarray, "r d"] | None = None,
-    radii: Float64[np.ndarray, "r 2"] | None = None,
     seed: int = 0,
 ) -> tuple[Reading, Reading]:
     """The readings of samples and of held-out data, both beside the training data.
 
     Args:
-      reference: those training examples that densities are taken from (by default all); copies are sought in all.
-      radii: of their balls, to the third and the fifth neighbour, where they are known.
       held_styles, fake_styles: calibrated style probabilities of both.
       seed: of C_T's partition.
 
@@ -82,35 +80,23 @@ def readings(
       ValueError: sets too small for a measure, or features that are not finite.
     """
     n = min(len(held), len(fake))
-    held_some, fake_some = held[_evenly(len(held), n)], fake[_evenly(len(fake), n)]
-    real = train if reference is None else reference
-    centre, radius = mean_of(real), ball_radii(real, (3, 5)) if radii is None else radii
+    held_some, fake_some = held[evenly(len(held), n)], fake[evenly(len(fake), n)]
+    centre, radii = mean_of(train), ball_radii(train, (3, 5))
 
     def reading(rows: np.ndarray, some: np.ndarray, styles: np.ndarray | None, copied: float, test: float) -> Reading:
         return Reading(
             copied,
             test,
-            density(real, rows, radius[:, 1], 5),
-            float(np.median(realism(real, rows, 3, radius[:, 0]))),
-            mean_rarity(rarity(real, rows, 3, radius[:, 0])),
-            vendi(some - centre),
+            density(train, rows, radii[:, 1], 5),
+            float(np.median(realism(train, rows, 3, radii[:, 0]))),
+            mean_rarity(rarity(train, rows, 3, radii[:, 0])),
+            vendi.vendi(some - centre),
             float(duplicates(some, held_some).mean()),
             None if styles is None else float(style_entropy(styles).mean()),
         )
 
-    copied, test = copy_rate(train, held, fake).rate, _copy_test(train, held, fake, seed)
+    copied, test = copy_rate(train, held, fake).rate, data_copying(train, held, fake, seed=seed).value
     return reading(fake, fake_some, fake_styles, copied, test), reading(held, held_some, held_styles, 0.0, 0.0)
-
-
-def _copy_test(train: np.ndarray, held: np.ndarray, fake: np.ndarray, seed: int) -> float:
-    try:
-        return data_copying(train, held, fake, seed=seed).value
-    except ValueError:  # no cell has enough of both
-        return float("nan")
-
-
-def _evenly(count: int, n: int) -> np.ndarray:
-    return np.linspace(0, count - 1, n).astype(np.int64)
 
 
 def read(samples: Reading, held: Reading) -> Verdict:
@@ -178,15 +164,12 @@ def _new(samples: Reading, held: Reading) -> Case:
 
 
 def measure(subject: Subject) -> dict[str, Any]:
-    """The verdict in words and a sentence, and all that it is read from."""
-    seen, seed = subject.seen, subject.seed
-    of_made, of_held = seen.styles or (None, None)
-    try:
-        samples, held = readings(
-            seen.known, seen.held, seen.made, of_held, of_made, reference=seen.reference, radii=seen.radii, seed=seed
-        )
-    except ValueError as error:
-        raise RunError(f"too few examples for the panel ({error}): see --n and --split") from error
+    """The verdict in words and a sentence, and all that it is read from: what other measures have found."""
+    parts = (copying.measure, manifold.measure, vendi.measure, classes.measure)
+    rows = {name: row for part in parts for name, row in subject.once(part).items()}
+    samples = _reading({name: row.samples for name, row in rows.items()})
+    held = _reading({name: row.real for name, row in rows.items()})
+    held = replace(held, copy_rate=0.0, copy_test=0.0)  # they are what copies are judged by
     verdict = read(samples, held)
     return {
         "verdict": ", ".join(verdict.words),
@@ -194,3 +177,17 @@ def measure(subject: Subject) -> dict[str, Any]:
         "vetoed": verdict.vetoed,
         "panel": {"samples": asdict(samples), "held-out": asdict(held)},
     }
+
+
+def _reading(records: Mapping[str, Record]) -> Reading:
+    value = {name: record.value for name, record in records.items()}
+    return Reading(
+        copy_rate=value["copy_rate"],
+        copy_test=value["C_T"],
+        density=value["density"],
+        realism=value["realism"],
+        rarity=value["rarity"],
+        vendi=value["Vendi"],
+        duplicates=value["duplicates"],
+        style_entropy=value.get("style_entropy"),
+    )

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 from scipy.special import softmax
 
-from genjax_art.metrics.neighbours import nearest_others
+from genjax_art.metrics.neighbours import ball_radii
+from genjax_art.metrics.stream import evenly
 
 REFERENCE = 10_000  # training examples that densities and distributions are taken from; copies are sought in all
 KS = (3, 5)  # to which neighbours balls reach: of precision and recall, and of density and coverage
@@ -53,12 +54,17 @@ class Seen:
 
     @cached_property
     def reference(self) -> Float[np.ndarray, "r d"]:
-        return self.known[evenly(len(self.known), min(REFERENCE, len(self.known)))]
+        return self.known[evenly(len(self.known), REFERENCE)]
 
     @cached_property
     def radii(self) -> Float64[np.ndarray, "r 2"]:
         """Of the reference's balls, to the neighbours `KS`."""
-        return nearest_others(self.reference, max(KS))[0][:, np.asarray(KS) - 1]
+        return ball_radii(self.reference, KS)
+
+    @cached_property
+    def spacing(self) -> Float64[np.ndarray, " k"]:
+        """The distance of each training example to its nearest other."""
+        return ball_radii(self.known, (1,))[:, 0]
 
     @property
     def probabilities(self) -> tuple[Float64[np.ndarray, "n c"], Float64[np.ndarray, "n c"]] | None:
@@ -73,8 +79,3 @@ class Seen:
         """`probabilities`, where the classes are the data's labels."""
         ours = self.extractor.classes == "labels" and self.known_labels is not None
         return self.probabilities if ours else None
-
-
-def evenly(count: int, n: int) -> Int[np.ndarray, " n"]:
-    """n numbers from 0 to count - 1, evenly chosen."""
-    return np.linspace(0, count - 1, n).astype(np.int64)

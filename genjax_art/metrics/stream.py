@@ -38,6 +38,11 @@ def chunks(x: Float[np.ndarray, "n d"], rows: int = ROWS) -> Iterator[Float[np.n
         yield x[begin : begin + rows].astype(np.float64)
 
 
+def evenly(count: int, most: int) -> Int[np.ndarray, " n"]:
+    """Numbers from 0 to count - 1, evenly chosen: all of them, or `most`."""
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+
+
 def mean_of(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
     """The mean row, in float64."""
     return np.asarray(np.sum(x, 0, dtype=np.float64) / len(x))

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from genjax_art.errors import UsageError
-from genjax_art.metrics.seen import Seen, evenly
+from genjax_art.metrics.seen import Seen
+from genjax_art.metrics.stream import evenly
 from genjax_art.spec import ArraySpec
 
 Measure = Callable[..., dict[str, Any]]  # (subject, *, options) -> {name: a number, a word, a list of them, or a `Row`}
@@ -41,11 +42,16 @@ class Subject:
     """Samples and data as features; asked only where a measure looks, since an extractor may have to be trained."""
     seed: int = 0
     """Of the samples."""
-    _found: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    _found: dict[Any, dict[str, Any]] = field(default_factory=dict, init=False)
 
     def some(self, data: Examples, n: int) -> Float[np.ndarray, "n ..."]:
         """n examples of a data set, evenly chosen, in the spec's range."""
-        return self.in_range(data.take(evenly(len(data), min(n, len(data))))["x"])
+        return self.in_range(data.take(evenly(len(data), n))["x"])
+
+    @property
+    def looked(self) -> bool:
+        """Whether a measure has looked at features."""
+        return "seen" in vars(self)
 
     @cached_property
     def seen(self) -> Seen:

@@ -5,6 +5,7 @@ they are kept; data, latents and directions are the same at every checkpoint.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import jax
@@ -58,14 +59,14 @@ def scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
         raise unknown("--best-by", plan.run.best_by, SCORES)
     seed, n = plan.run.seed, min(SCORED, len(source))
     rows = np.random.default_rng(seed).permutation(len(source))[:n]
-    made_once: list[Score] = []
+
+    @cache
+    def of_samples() -> Score:  # with the first checkpoint: until then, memory and time are the training's
+        return SCORES[plan.run.best_by](plan, to_range(source.take(rows)["x"], plan.spec), source)
 
     def score(state: TrainState) -> float:
-        if not made_once:  # with the first checkpoint: until then, memory and time are the training's
-            real = to_range(source.take(rows)["x"], plan.spec)
-            made_once.append(SCORES[plan.run.best_by](plan, real, source))
         members = [sampling.weights_of(one)[0] for one in plan.seeds.members(state)]
         made = [sampling.sample(plan.method, weights, n=n, seed=seed) for weights in members]
-        return float(np.mean([made_once[0](x) for x in made]))
+        return float(np.mean([of_samples()(x) for x in made]))
 
     return score
