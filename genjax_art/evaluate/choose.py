@@ -7,7 +7,7 @@ recommends one with its reasons. All other options are those of train.py, and go
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from genjax_art import cli
 from genjax_art.build import build_plan, build_source, placed
+from genjax_art.config import Component, Experiment
 from genjax_art.data.contract import Source
 from genjax_art.errors import UsageError, unknown
 from genjax_art.evaluate import judged, page, tables
@@ -55,7 +56,15 @@ CANDIDATES = (
         "steady, slower: further penalties in each step",
     ),
     Candidate("non-saturating-r1", "dcgan-small", ("--objective.penalties.r1", "0.05"), "sharp pictures, quickly"),
-    Candidate("relativistic-r1-r2", "r3gan-small", (), "sharp and varied pictures, with longer training"),
+    Candidate(
+        "relativistic-r1-r2",
+        "dcgan-small",
+        (
+            *("--objective.loss", "relativistic"),
+            *("--objective.penalties.r1", "0.05", "--objective.penalties.r2", "0.05"),
+        ),
+        "sharp and varied pictures, with longer training",
+    ),
     Candidate("can", "can-art", (), "pictures between the styles, by intent", styles=True),
 )
 
@@ -98,13 +107,13 @@ def choose(arguments: Sequence[str]) -> int:
     command = parse(ChooseCommand, own, "python -m genjax_art.evaluate choose [--data.OPTION ...]", __doc__)
     budget = seconds_of(command.budget)
     prepare_process()
-    source = build_source(placed(cli.parse_train(["conv-vae", *words]).experiment))
+    experiment = placed(cli.parse_train(["conv-vae", *words]).experiment)
+    source, tried = build_source(experiment), []
     chosen = select(command.candidates, source)
-    share, tried = budget / len(chosen), []
     for candidate in chosen:
         asked = [candidate.preset, *candidate.words, *_fitting(candidate, source.spec), *words]
         folder = command.out / candidate.name
-        status, seconds = _train(asked, folder, source, share)
+        status, seconds = _train(asked, folder, experiment.data, source, budget / len(chosen))
         if status:
             return status
         seen_by = ["--features", command.features] if command.features else []
@@ -167,12 +176,12 @@ def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:
     words = []
     if candidate.preset == "conv-vae" and spec.channels > 1:
         words += ["--objective.likelihood", "gaussian"]
-    if candidate.preset in ("dcgan-small", "r3gan-small"):
+    if candidate.preset == "dcgan-small":
         words += ["--model.conditional" if len(spec.classes) >= 2 else "--model.no-conditional"]
     return words
 
 
-def _train(words: Sequence[str], folder: Path, source: Source, share: float) -> tuple[int, float]:
+def _train(words: Sequence[str], folder: Path, data: Component, source: Source, share: float) -> tuple[int, float]:
     """Trains for about `share` seconds, compiling included: status and seconds.
 
     The speed is known from a few steps before, in a folder of their own.
@@ -180,7 +189,7 @@ def _train(words: Sequence[str], folder: Path, source: Source, share: float) -> 
     began = time.monotonic()
     probe = folder.with_name(f"{folder.name}.probe")
     often = ["--log-every", "4", "--sample-every", "0", "--save-every", str(PROBE)]
-    status = _run([*words, *often, "--steps", str(PROBE), "--run-dir", str(probe)], source)
+    status = _run([*words, *often, "--steps", str(PROBE), "--run-dir", str(probe)], data, source)
     if status:
         return status, 0.0
     spent = time.monotonic() - began
@@ -188,7 +197,7 @@ def _train(words: Sequence[str], folder: Path, source: Source, share: float) -> 
     steps = max(LEAST, int((share - 2 * (spent - PROBE * step)) / step))  # compiled once more
     began = time.monotonic()
     every = ["--save-every", str(steps), "--sample-every", "0"]
-    status = _run([*words, *every, "--steps", str(steps), "--run-dir", str(folder)], source)
+    status = _run([*words, *every, "--steps", str(steps), "--run-dir", str(folder)], data, source)
     return status, time.monotonic() - began
 
 
@@ -197,11 +206,16 @@ def _seconds_per_step(folder: Path) -> float:
     return (last["images"] - first["images"]) / last["images_per_second"] / (last["step"] - first["step"])
 
 
-def _run(words: Sequence[str], source: Source) -> int:
+def _run(words: Sequence[str], data: Component, source: Source) -> int:
     command = cli.parse_train(words)
-    experiment = placed(command.experiment)
+    experiment = with_data(command.experiment, data)
     with claim(command.run_dir, experiment.name, experiment.run.steps, resume=False) as folder:
         return train(build_plan(experiment, source.spec), source, folder, how=command.parallel)
+
+
+def with_data(experiment: Experiment, data: Component) -> Experiment:
+    """The experiment on these data, whatever sides and channels its preset has for its own."""
+    return replace(experiment, data=data)
 
 
 def _speed(one: Judged) -> float:

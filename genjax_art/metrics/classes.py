@@ -168,6 +168,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         return rows
 
     def histogram(p: Float64[np.ndarray, "n c"]) -> Histogram:
+        # each class once more than in the data, so that one without examples, which may yet be named, has a share
         return class_histogram(p.argmax(1), np.concatenate([seen.known_labels, np.arange(classes)]), classes)
 
     def divergence(p: Float64[np.ndarray, "n c"]) -> Figure:

@@ -1,8 +1,8 @@
-"""GAN on your own pictures, 32x32x3, some hundreds are enough, as its discriminator sees them distorted.
+"""GAN on your own pictures, 32x32x3, meant for some hundreds: its discriminator sees them distorted.
 
 Sources: DCGAN, Radford et al. 2015 (arXiv:1511.06434); differentiable augmentation, without which a discriminator knows
 a small set by heart, Zhao et al. 2020 (arXiv:2006.10738).
-Cost: about ten minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
+Not trained yet: what it costs, and from how many pictures on it holds, is not measured.
 It needs your folder: --data.folder DIR. Larger ones: --data.size 64 64. Of one label each: --model.conditional.
 python train.py pictures
 """
