@@ -183,6 +183,11 @@ def placed(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, data=Component(experiment.data.name, options))
 
 
+def on_data_of(experiment: Experiment, other: Experiment) -> Experiment:
+    """The experiment on the data of another one, with their sides and channels, not those that its preset asks for."""
+    return dataclasses.replace(experiment, data=other.data)
+
+
 def build_source(experiment: Experiment, split: str | None = None) -> Source:
     """The data of an experiment (of another split, if given).
 

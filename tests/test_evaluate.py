@@ -11,7 +11,7 @@ import tiny_run
 from PIL import Image
 
 from genjax_art import cli, evaluate
-from genjax_art.build import build_plan
+from genjax_art.build import build_plan, on_data_of
 from genjax_art.config import Component
 from genjax_art.data.contract import array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
@@ -287,9 +287,10 @@ def test_every_candidate_is_a_command_that_train_understands():
     for one in choose.CANDIDATES:
         for spec in (ArraySpec((8, 8, 1), classes=("a", "b")), ArraySpec((8, 8, 3))):
             words = [one.preset, *one.words, *choose._fitting(one, spec), "--data.name", "mnist_5k"]
-            experiment, wanted = cli.parse_train(words).experiment, Component("mnist_5k", {"channels": 3})
+            experiment = cli.parse_train(words).experiment
+            wanted = dataclasses.replace(experiment, data=Component("mnist_5k", {"channels": 3}))
             build_plan(experiment, ArraySpec((8, 8, spec.channels), classes=("a", "b")))
-            assert choose.with_data(experiment, wanted).data == wanted  # and not sides and channels of its own
+            assert on_data_of(experiment, wanted).data == wanted.data  # and not sides and channels of its own
 
 
 def test_candidates_are_trained_measured_and_one_is_recommended(quick_runs, tmp_path, monkeypatch, capsys):

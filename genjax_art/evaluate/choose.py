@@ -7,7 +7,7 @@ recommends one with its reasons. All other options are those of train.py, and go
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +17,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from genjax_art import cli
-from genjax_art.build import build_plan, build_source, placed
-from genjax_art.config import Component, Experiment
+from genjax_art.build import build_plan, build_source, on_data_of, placed
 from genjax_art.data.contract import Source
 from genjax_art.errors import UsageError, unknown
 from genjax_art.evaluate import judged, page, tables
@@ -107,13 +106,13 @@ def choose(arguments: Sequence[str]) -> int:
     command = parse(ChooseCommand, own, "python -m genjax_art.evaluate choose [--data.OPTION ...]", __doc__)
     budget = seconds_of(command.budget)
     prepare_process()
-    experiment = placed(cli.parse_train(["conv-vae", *words]).experiment)
-    source, tried = build_source(experiment), []
+    like = cli.parse_train(["conv-vae", *words])  # its data are everybody's
+    source, tried = build_source(placed(like.experiment)), []
     chosen = select(command.candidates, source)
     for candidate in chosen:
         asked = [candidate.preset, *candidate.words, *_fitting(candidate, source.spec), *words]
         folder = command.out / candidate.name
-        status, seconds = _train(asked, folder, experiment.data, source, budget / len(chosen))
+        status, seconds = _train(asked, folder, like, source, budget / len(chosen))
         if status:
             return status
         seen_by = ["--features", command.features] if command.features else []
@@ -181,7 +180,9 @@ def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:
     return words
 
 
-def _train(words: Sequence[str], folder: Path, data: Component, source: Source, share: float) -> tuple[int, float]:
+def _train(
+    words: Sequence[str], folder: Path, like: cli.TrainCommand, source: Source, share: float
+) -> tuple[int, float]:
     """Trains for about `share` seconds, compiling included: status and seconds.
 
     The speed is known from a few steps before, in a folder of their own.
@@ -189,7 +190,7 @@ def _train(words: Sequence[str], folder: Path, data: Component, source: Source, 
     began = time.monotonic()
     probe = folder.with_name(f"{folder.name}.probe")
     often = ["--log-every", "4", "--sample-every", "0", "--save-every", str(PROBE)]
-    status = _run([*words, *often, "--steps", str(PROBE), "--run-dir", str(probe)], data, source)
+    status = _run([*words, *often, "--steps", str(PROBE), "--run-dir", str(probe)], like, source)
     if status:
         return status, 0.0
     spent = time.monotonic() - began
@@ -197,7 +198,7 @@ def _train(words: Sequence[str], folder: Path, data: Component, source: Source, 
     steps = max(LEAST, int((share - 2 * (spent - PROBE * step)) / step))  # compiled once more
     began = time.monotonic()
     every = ["--save-every", str(steps), "--sample-every", "0"]
-    status = _run([*words, *every, "--steps", str(steps), "--run-dir", str(folder)], data, source)
+    status = _run([*words, *every, "--steps", str(steps), "--run-dir", str(folder)], like, source)
     return status, time.monotonic() - began
 
 
@@ -206,16 +207,11 @@ def _seconds_per_step(folder: Path) -> float:
     return (last["images"] - first["images"]) / last["images_per_second"] / (last["step"] - first["step"])
 
 
-def _run(words: Sequence[str], data: Component, source: Source) -> int:
+def _run(words: Sequence[str], like: cli.TrainCommand, source: Source) -> int:
     command = cli.parse_train(words)
-    experiment = with_data(command.experiment, data)
+    experiment = placed(on_data_of(command.experiment, like.experiment))
     with claim(command.run_dir, experiment.name, experiment.run.steps, resume=False) as folder:
         return train(build_plan(experiment, source.spec), source, folder, how=command.parallel)
-
-
-def with_data(experiment: Experiment, data: Component) -> Experiment:
-    """The experiment on these data, whatever sides and channels its preset has for its own."""
-    return replace(experiment, data=data)
 
 
 def _speed(one: Judged) -> float:

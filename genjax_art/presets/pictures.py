@@ -2,7 +2,7 @@
 
 Sources: DCGAN, Radford et al. 2015 (arXiv:1511.06434); differentiable augmentation, without which a discriminator knows
 a small set by heart, Zhao et al. 2020 (arXiv:2006.10738).
-Not trained yet: what it costs, and from how many pictures on it holds, is not measured.
+Cost: not measured, nor from how many pictures on it holds: it was not trained yet.
 It needs your folder: --data.folder DIR. Larger ones: --data.size 64 64. Of one label each: --model.conditional.
 python train.py pictures
 """
