@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import thorough
 from small import noise_batch
 
 from genjax_art.errors import UsageError
@@ -90,7 +91,7 @@ def loss_of(played, name, batch=BATCH):
     return float(value), metrics, after, slope
 
 
-@pytest.mark.parametrize("classes", [0, 2])
+@pytest.mark.parametrize("classes", [2, *thorough(0)])
 def test_judges_of_frames_and_of_clips_train_alike_on_one_device_and_on_eight(classes):
     method, params, extras = play(frames(), clips(), generator=Generator(classes=classes))
     assert [player.name for player in method.players] == [FRAMES, D, G]

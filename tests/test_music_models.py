@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import thorough
 
 from genjax_art.errors import UsageError
 from genjax_art.models import muse_gan, music_vae
@@ -106,7 +107,7 @@ def test_the_recurrence_is_that_of_flax(reverse):
         np.testing.assert_allclose(once, expected[:, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize("bars", [2, 4])
+@pytest.mark.parametrize("bars", [2, *thorough(4)])
 def test_shapes(bars):
     networks = music_vae.build(notes.roll_spec(bars, VOICES), **TINY)
     x = jnp.asarray(rolls(0, bars))
