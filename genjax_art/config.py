@@ -70,6 +70,10 @@ class RunOptions:
     """Steps between two pictures from fixed latents; 0: none."""
     save_every: int = _at_least(1, 1000, on_resume=True)
     """Steps between two checkpoints (and two scores of the samples)."""
+    steps_per_call: int = _at_least(0, 0, on_resume=True)
+    """Steps in one call of the device, where no log, sample or checkpoint is due before its end; the numbers are the
+    same. With more than one the data lie on the device if a quarter of its memory holds them. 0: 1 on CPU, elsewhere
+    the largest number up to 25 that divides those cycles."""
     keep_latest: int = _at_least(1, 2, on_resume=True)
     """Checkpoints kept by age."""
     keep_best: int = _at_least(0, 1, on_resume=True)

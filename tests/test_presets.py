@@ -40,7 +40,7 @@ def test_presets_train_resume_and_draw(name, quick_runs, tmp_path, monkeypatch):
     spec = smaller(spec_of(preset.data))
     plan, source = build_plan(shrink(preset), spec), noise(spec)
     compiled = compile_plan(plan, "jit")  # once for both runs
-    monkeypatch.setattr("genjax_art.run.training.compile_plan", lambda plan, how: compiled)
+    monkeypatch.setattr("genjax_art.run.training.compile_plan", lambda plan, how, data: compiled)
     assert run(with_run(plan, steps=1), source, tmp_path, how="jit") == 0
     assert run(plan, source, tmp_path, how="jit", resume=True) == 0
     rows = read_metrics(tmp_path / "metrics.jsonl")

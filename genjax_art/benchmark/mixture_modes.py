@@ -17,7 +17,8 @@ from genjax_art.build import build_plan, build_source, load_preset
 from genjax_art.config import with_run
 from genjax_art.data.sets import grid25, ring8
 from genjax_art.metrics.modes import CEILING_2D, Coverage, mode_coverage
-from genjax_art.run.training import compile_plan, initial_state, stream_of
+from genjax_art.run.feed import stream_of
+from genjax_art.run.training import compile_plan, initial_state
 from genjax_art.train.loop import train
 
 SAMPLES = 2500

@@ -35,8 +35,9 @@ from genjax_art.errors import RunError, UsageError
 from genjax_art.metrics.modes import Coverage, class_coverage, noise_floor
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.options import parse
+from genjax_art.run.feed import stream_of
 from genjax_art.run.load import load_run
-from genjax_art.run.training import compile_plan, initial_state, stream_of
+from genjax_art.run.training import compile_plan, initial_state
 from genjax_art.train.loop import Hook, train
 from genjax_art.train.process import prepare_process
 from genjax_art.train.state import TrainState

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import grain
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int32, Int64, UInt8
 
 from genjax_art.data.contract import DataError, Source
 from genjax_art.spec import ArraySpec
@@ -102,6 +102,16 @@ def batches(
     threads = 1 if prefetch else 0  # a second one would only fight the step for the cores
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
     return _closing(dataset.to_iter_dataset(options))
+
+
+def row_numbers(
+    length: int, *, batch_size: int, seed: int, start: int = 0
+) -> Generator[dict[str, Int32[np.ndarray, " b"]], None, None]:
+    """The numbers of the rows of the global batches `start`, `start + 1`, ... without end, as `rows`."""
+    n = start
+    while True:
+        yield {"rows": batch_indices(length, batch_size=batch_size, seed=seed, n=n).astype(np.int32)}
+        n += 1
 
 
 def _closing(dataset: grain.IterDataset) -> Generator[dict[str, np.ndarray], None, None]:

@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from genjax_art import interrupts, sampling
 from genjax_art.build import Plan
-from genjax_art.data.batches import batches
 from genjax_art.data.content import Content, content_of
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
@@ -22,6 +21,7 @@ from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
 from genjax_art.run import changes, layout
+from genjax_art.run.feed import data_of, steps_per_call, stream_of
 from genjax_art.run.lock import Lock, lock_folder
 from genjax_art.run.scores import scorer
 from genjax_art.run.unchanged import check_unchanged
@@ -32,6 +32,7 @@ from genjax_art.train.finite import ROLLBACKS, NotFinite, check_state, rollbacks
 from genjax_art.train.logs import RunLog, run_log
 from genjax_art.train.loop import Hook, train
 from genjax_art.train.process import check_alone
+from genjax_art.train.resident import HOST, Resident
 from genjax_art.train.rows import METRICS_FILE, read_metrics, read_pending, write_pending
 from genjax_art.train.state import TrainState, create_state
 from genjax_art.train.step import make_step
@@ -55,8 +56,8 @@ def initial_state(plan: Plan) -> TrainState:
     return plan.seeds.create(init, options)
 
 
-def compile_plan(plan: Plan, how: How | None) -> Compiled:
-    """The plan's step, for all its seeds at once.
+def compile_plan(plan: Plan, how: How | None, data: Resident = HOST) -> Compiled:
+    """The plan's step, for all its seeds at once; with `data` on the device, where they are given.
 
     Raises:
       RunError: several seeds on several devices.
@@ -64,16 +65,7 @@ def compile_plan(plan: Plan, how: How | None) -> Compiled:
     step = make_step(plan.method.players, ema=plan.ema)
     if plan.run.on_nan == "skip":
         step = skipping(step)
-    return compile_step(plan.seeds.lift(step), plan.seeds.how(how))
-
-
-def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.ndarray], None, None]:
-    """The batches from step `start` on; with several seeds each member's are those of its own seed."""
-
-    def of_seed(seed: int) -> Generator[dict[str, np.ndarray], None, None]:
-        return batches(source, batch_size=plan.images_per_step, seed=seed, start=start)
-
-    return plan.seeds.stream(of_seed)
+    return compile_step(plan.seeds.lift(step), plan.seeds.how(how), data=data)
 
 
 def run(
@@ -97,7 +89,8 @@ def run(
     """
     check_alone()
     layout.check_folder(folder, plan.run.steps, resume=resume)
-    compiled = compile_plan(plan, how)
+    data = data_of(plan, source)
+    compiled = compile_plan(plan, how, data)
     # refused before anything is written where the devices cannot share the batch equally
     compiled.put_batch({"x": np.zeros((plan.run.batch_size, 1), np.float32)})
     with _room(folder), ExitStack() as stack:
@@ -113,7 +106,7 @@ def run(
         began = time.monotonic()
         while True:
             try:
-                state = _train_from(state, plan, source, folder, compiled, checkpoints, lock, caught)
+                state = _train_from(state, plan, source, data, folder, compiled, checkpoints, lock, caught)
                 break
             except NotFinite as error:
                 state = _rolled_back(error, state, plan, folder, checkpoints)
@@ -129,6 +122,7 @@ def _train_from(
     state: TrainState,
     plan: Plan,
     source: Source,
+    data: Resident,
     folder: Path,
     compiled: Compiled,
     checkpoints: Checkpoints,
@@ -146,7 +140,7 @@ def _train_from(
             run_log(folder, total_steps=plan.run.steps, batch_size=plan.images_per_step, start_step=start)
         )
         since_log = read_pending(folder, start, list(log.rows)) if start else []
-        stream = stream_of(plan, source, start)
+        stream = stream_of(plan, source, start, data)
         stack.callback(stream.close)
         return train(
             compiled,
@@ -161,6 +155,7 @@ def _train_from(
             ],
             stop=_stopper(log, caught),
             since_log=since_log,
+            steps_per_call=steps_per_call(plan),
         )
 
 

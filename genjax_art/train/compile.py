@@ -1,4 +1,4 @@
-"""The one place that knows devices: where a step runs, how its state and batches get there, compiler options.
+"""The one place that knows devices: where steps run, how their state and batches get there, compiler options.
 
 All three modes run the same step on the same global batch and give the same parameters:
   jit   one device.
@@ -10,26 +10,40 @@ All three modes run the same step on the same global batch and give the same par
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
 
 from genjax_art.shards import DEVICE_AXIS
+from genjax_art.spec import Batch
+from genjax_art.train.player import Metrics
+from genjax_art.train.resident import HOST, Resident
 from genjax_art.train.state import TrainState
 from genjax_art.train.step import Step
 
 How = Literal["jit", "pmap", "mesh"]
+Put = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Data = Mapping[str, jax.Array]
+Several = Callable[[TrainState, Batch], tuple[TrainState, Mapping[str, Float[Array, " k"]]]]
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """`step(state, batch)` donates its state: keep only the returned one."""
+    """`step(state, batch)` donates its state: keep only the returned one.
+
+    `several(state, batches)` makes k steps in one call: the leaves of its batches have a new first axis of length k,
+    and so have the metrics that it returns.
+    """
 
     step: Step
+    several: Several
     put_state: Callable[[TrainState], TrainState]  # from any layout, e.g. a restored checkpoint
-    put_batch: Callable[[Mapping[str, Any]], Mapping[str, Any]]  # this process's rows of the global batch
+    put_batch: Put  # this process's rows of the global batch
+    put_batches: Put  # the same of k batches, stacked
     how: How
 
 
@@ -40,7 +54,9 @@ def default_how() -> How:
     return "pmap" if jax.local_device_count() > 1 else "jit"
 
 
-def compile_step(step: Step, how: How = "jit", *, mesh: Mesh | None = None, onednn: bool = True) -> Compiled:
+def compile_step(
+    step: Step, how: How = "jit", *, mesh: Mesh | None = None, onednn: bool = True, data: Resident = HOST
+) -> Compiled:
     """`step` compiled for one device (`jit`), the local devices (`pmap`) or a mesh of devices (`mesh`).
 
     Args:
@@ -48,44 +64,89 @@ def compile_step(step: Step, how: How = "jit", *, mesh: Mesh | None = None, oned
       how: see the module docstring.
       mesh: for `mesh`; its axis named by `DEVICE_AXIS` shards the batch. Default: all devices on that axis.
       onednn: use oneDNN's convolutions on CPU, where the installed jaxlib has them.
+      data: lie on every device; batches are then the numbers of their rows (see `resident.py`).
 
     Raises:
       ValueError: an unknown `how`; when called, `put_batch` on rows that the devices cannot share equally.
     """
+
+    def one(state: TrainState, batch: Batch, arrays: Data) -> tuple[TrainState, Metrics]:
+        return step(state, data.read(batch, arrays))
+
+    def several(state: TrainState, batches: Batch, arrays: Data) -> Any:
+        return jax.lax.scan(lambda state, batch: one(state, batch, arrays), state, batches)
+
     if how == "jit":
-        compiled = jax.jit(step, donate_argnums=0, compiler_options=compiler_options(onednn))
         device = jax.local_devices()[0]
-        return Compiled(
-            compiled,
-            lambda state: _put(state, device),
-            lambda batch: jax.device_put(dict(batch), device),
-            how,
-        )
+
+        def jit(f: Callable[..., Any], _: PartitionSpec | None) -> Callable[..., Any]:
+            return jax.jit(f, donate_argnums=0, compiler_options=compiler_options(onednn))
+
+        def put(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+            return jax.device_put(dict(batch), device)
+
+        return _compiled(how, (one, several), jit, (put, put), data, device)
     if how == "pmap":
-        mapped = jax.pmap(step, DEVICE_AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0)
         n = jax.local_device_count()
         replicated = NamedSharding(Mesh(np.array(jax.local_devices()), (DEVICE_AXIS,)), PartitionSpec())
-        return Compiled(mapped, lambda state: _put(state, replicated), lambda batch: _split(batch, n), how)
+
+        def pmap(f: Callable[..., Any], _: PartitionSpec | None) -> Callable[..., Any]:
+            return jax.pmap(f, DEVICE_AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
+
+        def split(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+            _check_rows(batch, n)
+            return {name: np.asarray(x).reshape(n, -1, *np.shape(x)[1:]) for name, x in batch.items()}
+
+        def split_each(batches: Mapping[str, Any]) -> Mapping[str, Any]:
+            _check_rows(batches, n, axis=1)
+            wide = {name: np.reshape(x, (len(x), n, -1, *np.shape(x)[2:])) for name, x in batches.items()}
+            return {name: np.swapaxes(x, 0, 1) for name, x in wide.items()}
+
+        return _compiled(how, (one, several), pmap, (split, split_each), data, replicated)
     if how == "mesh":
         mesh = mesh or Mesh(np.array(jax.devices()), (DEVICE_AXIS,))
-        rows, replicated = (
-            NamedSharding(mesh, PartitionSpec(DEVICE_AXIS)),
-            NamedSharding(mesh, PartitionSpec()),
-        )
-        sharded = jax.jit(
-            step,
-            in_shardings=(replicated, rows),
-            out_shardings=(replicated, replicated),
-            donate_argnums=0,
-            compiler_options=compiler_options(onednn),
-        )
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        rows, rows_of_each = PartitionSpec(DEVICE_AXIS), PartitionSpec(None, DEVICE_AXIS)
 
-        def put_batch(batch: Mapping[str, Any]) -> Mapping[str, Any]:
-            _check_rows(batch, mesh.local_mesh.shape[DEVICE_AXIS])
-            return {name: jax.make_array_from_process_local_data(rows, np.asarray(x)) for name, x in batch.items()}
+        def sharded(f: Callable[..., Any], spec: PartitionSpec | None) -> Callable[..., Any]:
+            return jax.jit(
+                f,
+                in_shardings=(everywhere, NamedSharding(mesh, spec or rows), everywhere),
+                out_shardings=(everywhere, everywhere),
+                donate_argnums=0,
+                compiler_options=compiler_options(onednn),
+            )
 
-        return Compiled(sharded, lambda state: _put(state, replicated), put_batch, how)
+        def put_as(spec: PartitionSpec, axis: int) -> Put:
+            def put_rows(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+                _check_rows(batch, mesh.local_mesh.shape[DEVICE_AXIS], axis)
+                where = NamedSharding(mesh, spec)
+                return {name: jax.make_array_from_process_local_data(where, np.asarray(x)) for name, x in batch.items()}
+
+            return put_rows
+
+        return _compiled(how, (one, several), sharded, (put_as(rows, 0), put_as(rows_of_each, 1)), data, everywhere)
     raise ValueError(f"unknown parallel mode {how!r}; known: jit, pmap, mesh")
+
+
+def _compiled(
+    how: How,
+    bodies: tuple[Callable[..., Any], Callable[..., Any]],
+    compile: Callable[[Callable[..., Any], PartitionSpec | None], Callable[..., Any]],
+    puts: tuple[Put, Put],
+    data: Resident,
+    where: Any,
+) -> Compiled:
+    """Both programs, given the data where they run."""
+    arrays = jax.device_put(dict(data.arrays), where)
+    specs = (None, PartitionSpec(None, DEVICE_AXIS))
+    programs = [compile(body, spec) for body, spec in zip(bodies, specs, strict=True)]
+    step, several = (partial(_on_data, program, arrays) for program in programs)
+    return Compiled(step, several, lambda state: _put(state, where), *puts, how)
+
+
+def _on_data(program: Callable[..., Any], arrays: Data, state: TrainState, batch: Mapping[str, Any]) -> Any:
+    return program(state, batch, arrays)
 
 
 def _put(state: TrainState, where: Any) -> TrainState:
@@ -93,15 +154,10 @@ def _put(state: TrainState, where: Any) -> TrainState:
     return jax.device_put(jax.tree.map(lambda x: np.array(x), state), where)
 
 
-def _split(batch: Mapping[str, Any], n: int) -> Mapping[str, Any]:
-    _check_rows(batch, n)
-    return {name: np.asarray(x).reshape(n, -1, *np.shape(x)[1:]) for name, x in batch.items()}
-
-
-def _check_rows(batch: Mapping[str, Any], n: int) -> None:
+def _check_rows(batch: Mapping[str, Any], n: int, axis: int = 0) -> None:
     for name, x in batch.items():
-        if len(x) % n:
-            raise ValueError(f"batch {name!r} has {len(x)} rows, not a multiple of {n} devices: change the batch size")
+        if (rows := np.shape(x)[axis]) % n:
+            raise ValueError(f"batch {name!r} has {rows} rows, not a multiple of {n} devices: change the batch size")
 
 
 def compiler_options(onednn: bool = True) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The loop around a compiled step: feed it, read its metrics one step later, call hooks when they are due."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
@@ -38,14 +39,17 @@ def train(
     hooks: Sequence[Hook] = (),
     stop: Callable[[int], bool] = lambda step: False,
     since_log: list[Row] | None = None,
+    steps_per_call: int = 1,
 ) -> TrainState:
-    """Steps `state` until `state.step == steps`, or until `stop(step)`, which is asked after each step.
+    """Steps `state` until `state.step == steps`, or until `stop(step)`, which is asked after each call.
+
+    A call makes `steps_per_call` steps where no log and no hook is due before its end, else one.
 
     `log(step, metrics)` gets the mean of each metric since its last call, and the sum of the steps that were skipped.
     An interruption between two logs logs nothing: `since_log` holds the metrics of each step since the last log, at
     first those that an interrupted run left, and is kept up to date before each hook, so that they can be kept.
 
-    The host never waits for the step that it has just sent, only for the one before: the device always has work, and
+    The host never waits for the call that it has just sent, only for the one before: the device always has work, and
     memory for batches is bounded.
 
     Raises:
@@ -54,12 +58,14 @@ def train(
     step, source = int(state.step), iter(batches)
     pending: list[Mapping[str, jax.Array]] = []  # not yet read
     rows = [] if since_log is None else since_log
+    cycles = [log_every, *(hook.every for hook in hooks)]
     while step < steps:
-        batch = next(source, None)
-        if batch is None:
-            raise RunError(f"the data ended after step {step} of {steps}")
-        state, metrics = compiled.step(state, compiled.put_batch(batch))
-        step += 1
+        due_in = min([steps - step, *(every - step % every for every in cycles if every)])
+        fed = list(islice(source, steps_per_call if steps_per_call <= due_in else 1))
+        if not fed or 1 < len(fed) < steps_per_call:
+            raise RunError(f"the data ended after step {step + len(fed)} of {steps}")
+        state, metrics = _call(compiled, state, fed)
+        step += len(fed)
         if pending:
             jax.block_until_ready(pending[-1])
         pending.append(metrics)
@@ -67,7 +73,7 @@ def train(
         due = [hook for hook in hooks if is_time(step, hook.every, last)]
         logging = is_time(step, log_every, step == steps)
         if due or logging:
-            rows += _fetch(pending, first=step - len(pending) + 1)
+            rows += _fetch(pending, last=step)
             pending = []
         if logging:
             log(step, _summary(rows))
@@ -79,8 +85,24 @@ def train(
     return state
 
 
-def _fetch(pending: Sequence[Mapping[str, jax.Array]], first: int) -> list[Row]:
-    rows: list[Row] = [{name: float(value) for name, value in row.items()} for row in jax.device_get(list(pending))]
+def _call(
+    compiled: Compiled, state: TrainState, fed: Sequence[Mapping[str, Any]]
+) -> tuple[TrainState, Mapping[str, jax.Array]]:
+    """As many steps as there are batches; of several the metrics have an axis of that length."""
+    if len(fed) == 1:
+        return compiled.step(state, compiled.put_batch(fed[0]))
+    stacked = {name: np.stack([batch[name] for batch in fed]) for name in fed[0]}
+    return compiled.several(state, compiled.put_batches(stacked))
+
+
+def _fetch(pending: Sequence[Mapping[str, jax.Array]], last: int) -> list[Row]:
+    """The metrics of each step up to `last`, on the host."""
+    found: list[Mapping[str, np.ndarray]] = jax.device_get(list(pending))
+    columns = [{name: np.atleast_1d(value).tolist() for name, value in call.items()} for call in found]
+    rows: list[Row] = [
+        dict(zip(call, values, strict=True)) for call in columns for values in zip(*call.values(), strict=True)
+    ]
+    first = last - len(rows) + 1
     for step, row in enumerate(rows, first):
         finite = row.pop(FINITE, 1.0)
         if row.get(SKIPPED):
