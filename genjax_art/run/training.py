@@ -59,12 +59,24 @@ def compile_plan(plan: Plan, how: How | None) -> Compiled:
     """The plan's step, for all its seeds at once.
 
     Raises:
-      RunError: several seeds on several devices.
+      RunError: several seeds on several devices, or a batch that the micro-batches cannot share equally.
     """
-    step = make_step(plan.method.players, ema=plan.ema)
+    how = plan.seeds.how(how)
+    check_micro_batches(plan, how)
+    step = make_step(plan.method.players, ema=plan.ema, micro_batches=plan.run.micro_batches)
     if plan.run.on_nan == "skip":
         step = skipping(step)
-    return compile_step(plan.seeds.lift(step), plan.seeds.how(how))
+    return compile_step(plan.seeds.lift(step), how)
+
+
+def check_micro_batches(plan: Plan, how: How) -> None:
+    """Raises RunError where the batch, or a device's share of it under pmap, cannot be cut into the micro-batches."""
+    devices, count = jax.local_device_count() if how == "pmap" else 1, plan.run.micro_batches
+    if plan.run.batch_size % devices == 0 and (rows := plan.run.batch_size // devices) % count:
+        share = f", {rows} on each of {devices} devices," if devices > 1 else ""
+        raise RunError(
+            f"--batch-size {plan.run.batch_size}{share} is not a multiple of --micro-batches {count}: change either"
+        )
 
 
 def stream_of(plan: Plan, source: Source, start: int) -> Generator[dict[str, np.ndarray], None, None]:
