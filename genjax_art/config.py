@@ -55,6 +55,9 @@ class RunOptions:
 
     batch_size: int = _at_least(1, 128)
     """Global batch size in images, over all devices."""
+    micro_batches: int = _at_least(1, 1, on_resume=True)
+    """Parts of the batch whose gradients are computed one after another and averaged: memory of one part, the numbers
+    of the whole; batch norm sees one part."""
     steps: int = _at_least(1, 1000, on_resume=True)
     """Length of the run in steps; a step updates every player."""
     schedule_steps: int = _at_least(0, 0, on_resume=True)

@@ -31,7 +31,9 @@ def test_a_pack_holds_successive_examples_side_by_side(kind, m):
 
 
 def test_half_a_pack_is_refused():
-    with pytest.raises(UsageError, match="packs of 4 need a multiple of that on each device, not 6 rows"):
+    with pytest.raises(
+        UsageError, match="packs of 4 need a multiple of that on each device and micro-batch, not 6 rows"
+    ):
         pack(jnp.zeros((6, 2)), 4)
 
 

@@ -1,6 +1,7 @@
 """Shared blocks: convolutions of any spatial rank, batch statistics over all devices, conditioning."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -64,6 +65,15 @@ def _per_axis(stride: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
 def _add_bias(module: nn.Module, y: Float[Array, "b *space d"]) -> Float[Array, "b *space d"]:
     bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],))
     return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+def again(block: type[nn.Module], wanted: bool, static: tuple[int, ...] = ()) -> Callable[..., Any]:
+    """`block`, where `wanted` with its inner activations computed again for the gradient instead of kept.
+
+    It needs an explicit name then, since its class is another; parameters and values are the same. `static` are the
+    positions of its call's arguments that are no arrays, the module itself being 0.
+    """
+    return nn.remat(block, static_argnums=static) if wanted else block
 
 
 class BatchNorm(nn.Module):

@@ -61,7 +61,7 @@ class MinibatchDeviation(nn.Module):
     it counts what an example does to the logits of its group, too.
 
     Raises:
-      UsageError: the rows (of one device) are not a multiple of the group.
+      UsageError: the rows (of one device and micro-batch) are not a multiple of the group.
     """
 
     group: int
@@ -70,7 +70,9 @@ class MinibatchDeviation(nn.Module):
     def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space d"]:
         group = len(x) if self.is_initializing() else self.group
         if len(x) % group:
-            raise UsageError(f"minibatch deviation in groups of {group} needs a multiple of that on each device")
+            raise UsageError(
+                f"minibatch deviation in groups of {group} needs a multiple of that on each device and micro-batch"
+            )
         groups = x.astype(jnp.float32).reshape(-1, group, *x.shape[1:])
         deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8)
         mean = jnp.repeat(jnp.mean(deviation, axis=tuple(range(1, x.ndim))), group)

@@ -15,10 +15,10 @@ def pack(x: Float[Array, "b *space c"], m: int) -> Float[Array, "p *space d"]:
     """Each m successive examples as one, the first one's channels first.
 
     Raises:
-      UsageError: the rows (of one device) are not a multiple of m.
+      UsageError: the rows (of one device and micro-batch) are not a multiple of m.
     """
     if len(x) % m:
-        raise UsageError(f"packs of {m} need a multiple of that on each device, not {len(x)} rows")
+        raise UsageError(f"packs of {m} need a multiple of that on each device and micro-batch, not {len(x)} rows")
     members = jnp.moveaxis(x.reshape(-1, m, *x.shape[1:]), 1, -2)
     return members.reshape(*members.shape[:-2], m * x.shape[-1])
 

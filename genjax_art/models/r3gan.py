@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import Conv, coarsest, crop, pyramid
+from genjax_art.models.layers import Conv, again, coarsest, crop, pyramid
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
@@ -85,6 +85,7 @@ class Generator(nn.Module):
     blocks: int  # per resolution
     expansion: int
     classes: int  # 0: unconditional
+    remat: bool
 
     @nn.compact
     def __call__(
@@ -99,6 +100,8 @@ class Generator(nn.Module):
         h = nn.Dense(self.widths[0], use_bias=False, kernel_init=scaled(1.0))(z)
         basis = self.param("basis", nn.initializers.normal(1.0), (1, *base, self.widths[0]))
         h = basis * h.reshape(-1, *(1,) * len(base), self.widths[0])
+        block, total = again(Block, self.remat), self.blocks * (len(strides) + 1)
+        names = (f"Block_{n}" for n in range(total))
         for level in range(len(strides), -1, -1):
             width = width_at(self.widths, len(strides) - level)
             if level < len(strides):
@@ -106,7 +109,7 @@ class Generator(nn.Module):
                     h = Conv(width, 1, bias=False, kernel_init=scaled(1.0))(h)
                 h = crop(double(h, strides[level]), coarsest(space, strides[:level]))
             for _ in range(self.blocks):
-                h = Block(self.expansion, self.blocks * (len(strides) + 1))(h)
+                h = block(self.expansion, total, name=next(names))(h)
         return Conv(self.spec.channels, 1, bias=False, kernel_init=scaled(1.0))(h)
 
 
@@ -117,6 +120,7 @@ class Discriminator(nn.Module):
     deviation: int  # group of the minibatch deviation; 0: none
     classes: int
     styles: int  # outputs of the style head; 0: none
+    remat: bool
 
     @nn.compact
     def __call__(
@@ -125,6 +129,8 @@ class Discriminator(nn.Module):
         del train
         strides = pyramid(x.shape[1:-1], above=4)
         h = Conv(width_at(self.widths, len(strides)), 1, bias=False, kernel_init=scaled(1.0))(x)
+        block, total = again(Block, self.remat), self.blocks * (len(strides) + 1)
+        names = (f"Block_{n}" for n in range(total))
         for level in range(len(strides) + 1):
             if level > 0:
                 h = halve(h, strides[level - 1])
@@ -132,7 +138,7 @@ class Discriminator(nn.Module):
                 if width != h.shape[-1]:
                     h = Conv(width, 1, bias=False, kernel_init=scaled(1.0))(h)
             for _ in range(self.blocks):
-                h = Block(self.expansion, self.blocks * (len(strides) + 1))(h)
+                h = block(self.expansion, total, name=next(names))(h)
         if self.deviation:
             h = MinibatchDeviation(self.deviation)(h)
         # a depthwise convolution with a window of the whole remaining extent
@@ -164,6 +170,7 @@ def build(
     minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
+    remat: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN for any extents; z [b, latents].
 
@@ -181,9 +188,11 @@ def build(
       conditional: both networks get the class label: the generator as an embedding beside z, the discriminator by
         projection.
       style_head: the discriminator also returns logits of the label, "style", from its features.
+      remat: what a block computes inside is computed again for the gradient, not kept: less memory, more time, the same
+        numbers.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
-        "generator": Generator(spec, latents, widths, blocks, expansion, classes),
-        "discriminator": Discriminator(widths, blocks, expansion, minibatch_deviation, classes, styles),
+        "generator": Generator(spec, latents, widths, blocks, expansion, classes, remat),
+        "discriminator": Discriminator(widths, blocks, expansion, minibatch_deviation, classes, styles, remat),
     }

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import BatchNorm, Conv, coarsest, crop, into_range, pyramid
+from genjax_art.models.layers import BatchNorm, Conv, again, coarsest, crop, into_range, pyramid
 from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
 from genjax_art.spec import ArraySpec
 
@@ -75,6 +75,7 @@ class Generator(nn.Module):
     latents: int
     width: int
     classes: int  # 0: unconditional
+    remat: bool
 
     @nn.compact
     def __call__(
@@ -83,8 +84,10 @@ class Generator(nn.Module):
         space, strides = self.spec.space, pyramid(self.spec.space, above=4)
         base = coarsest(space, strides)
         h = nn.Dense(prod(base) * self.width, kernel_init=glorot)(z).reshape(-1, *base, self.width)
+        block = again(UpBlock, self.remat, static=(3,))
         for level in reversed(range(len(strides))):
-            h = UpBlock(self.width, strides[level], self.classes)(h, label, train)
+            name = f"UpBlock_{len(strides) - 1 - level}"
+            h = block(self.width, strides[level], self.classes, name=name)(h, label, train)
             h = crop(h, coarsest(space, strides[:level]))
         h = nn.relu(BatchNorm()(h, train))
         return into_range(Conv(self.spec.channels, 3, kernel_init=glorot)(h), self.spec)
@@ -95,6 +98,7 @@ class Discriminator(nn.Module):
     deviation: int  # group of the minibatch deviation; 0: none
     classes: int
     styles: int  # outputs of the style head; 0: none
+    remat: bool
 
     @nn.compact
     def __call__(
@@ -102,10 +106,11 @@ class Discriminator(nn.Module):
     ) -> dict[str, Float[Array, "..."]]:
         rank = x.ndim - 2
         h, strides = x, (*pyramid(x.shape[1:-1], above=8), (1,) * rank, (1,) * rank)
+        block = again(DownBlock, self.remat, static=(2,))
         for level, stride in enumerate(strides):
             if self.deviation and level == len(strides) - 1:
                 h = MinibatchDeviation(self.deviation)(h)
-            h = DownBlock(self.width, stride, level == 0)(h, train)
+            h = block(self.width, stride, level == 0, name=f"DownBlock_{level}")(h, train)
         h = jnp.sum(nn.relu(h), range(1, 1 + rank))
         logits = spectral(nn.Dense(1, kernel_init=glorot), h, train)[:, 0]
         if label is not None:
@@ -124,6 +129,7 @@ def build(
     minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
+    remat: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN for any extents; z [b, latents]. The defaults are the paper's CIFAR-10 networks.
 
@@ -137,9 +143,11 @@ def build(
       conditional: both networks get the class label: the generator as gain and bias of its batch norms
         (arXiv:1707.00683), the discriminator by projection (arXiv:1802.05637).
       style_head: the discriminator also returns logits of the label, "style", from its features.
+      remat: what a block computes inside is computed again for the gradient, not kept: less memory, more time, the same
+        numbers.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
-        "generator": Generator(spec, latents, width, classes),
-        "discriminator": Discriminator(discriminator_width, minibatch_deviation, classes, styles),
+        "generator": Generator(spec, latents, width, classes, remat),
+        "discriminator": Discriminator(discriminator_width, minibatch_deviation, classes, styles, remat),
     }

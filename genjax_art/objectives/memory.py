@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from genjax_art.losses.penalty import moving_average
 from genjax_art.models.augment import adapt_probability
 from genjax_art.objectives.rounds import MEMORY, D, Memory, Outputs
-from genjax_art.shards import device_axis_size, global_mean
+from genjax_art.shards import global_mean, shares
 
 LECAM_DECAY = 0.99  # arXiv:2104.03310
 ADAPT_EVERY = 4  # updates of the discriminator: arXiv:2006.06676
@@ -31,7 +31,7 @@ def first_memory(*, counting: bool, averaging: bool, adaptive: bool) -> dict[str
 
 
 def remember(memory: Memory, of_real: Outputs, of_fake: Outputs, images: int) -> dict[str, Array]:
-    """The memory after an update of the discriminator on `images` reals and fakes (of this device)."""
+    """The memory after an update of the discriminator on `images` reals and fakes (of this device and micro-batch)."""
     after = dict(memory)
     if "updates" in memory:
         after["updates"] = memory["updates"] + 1
@@ -39,7 +39,7 @@ def remember(memory: Memory, of_real: Outputs, of_fake: Outputs, images: int) ->
         if name in memory:
             after[name] = moving_average(memory[name], out["logits"], LECAM_DECAY)
     if "probability" in memory:
-        after |= adapted(memory, of_real["logits"], images * (device_axis_size() or 1))
+        after |= adapted(memory, of_real["logits"], images * shares())
     return after
 
 

@@ -60,12 +60,24 @@ def compile_plan(plan: Plan, how: How | None, data: Resident = HOST) -> Compiled
     """The plan's step, for all its seeds at once; with `data` on the device, where they are given.
 
     Raises:
-      RunError: several seeds on several devices.
+      RunError: several seeds on several devices, or a batch that the micro-batches cannot share equally.
     """
-    step = make_step(plan.method.players, ema=plan.ema)
+    how = plan.seeds.how(how)
+    check_micro_batches(plan, how)
+    step = make_step(plan.method.players, ema=plan.ema, micro_batches=plan.run.micro_batches)
     if plan.run.on_nan == "skip":
         step = skipping(step)
-    return compile_step(plan.seeds.lift(step), plan.seeds.how(how), data=data)
+    return compile_step(plan.seeds.lift(step), how, data=data)
+
+
+def check_micro_batches(plan: Plan, how: How) -> None:
+    """Raises RunError where the batch, or a device's share of it under pmap, cannot be cut into the micro-batches."""
+    devices, count = jax.local_device_count() if how == "pmap" else 1, plan.run.micro_batches
+    if plan.run.batch_size % devices == 0 and (rows := plan.run.batch_size // devices) % count:
+        share = f", {rows} on each of {devices} devices," if devices > 1 else ""
+        raise RunError(
+            f"--batch-size {plan.run.batch_size}{share} is not a multiple of --micro-batches {count}: change either"
+        )
 
 
 def run(

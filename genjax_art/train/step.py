@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from genjax_art.keys import fold
 from genjax_art.shards import device_mean
 from genjax_art.spec import Batch, Key, Params
+from genjax_art.train.accumulate import value_and_gradient
 from genjax_art.train.finite import FINITE, all_finite
 from genjax_art.train.player import Metrics, Player
 from genjax_art.train.state import TrainState
@@ -27,20 +28,25 @@ def batches_per_step(players: Sequence[Player]) -> int:
     return max(player.repeats for player in players)
 
 
-def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | None = None) -> Step:
+def make_step(
+    players: Sequence[Player], *, ema: Mapping[str, float | Decay] | None = None, micro_batches: int = 1
+) -> Step:
     """The pure function `step(state, batch) -> (state, metrics)`.
 
     Args:
       players: in the order of their updates. A player with `repeats=k` is updated k times, each time on fresh
         rows: repeat r takes rows r, r+m, r+2m ... of the batch, m being the largest `repeats`.
       ema: per player the decay of the moving average of its parameters, a number or a function of the step.
+      micro_batches: into how many equal parts the batch of an update is cut, whose mean gradient makes the update
+        (see `accumulate.py`); metrics are their means, too.
 
     Metrics are means over the global batch: `<player>/loss`, `<player>/grad_norm`, `<player>/update_norm` and what
     the losses report, as `<player>/<name>`; of the last repeat where there are several. `finite` is 1 where every
     loss, the norms of every gradient and update, and all extras are finite, else 0.
 
     Raises:
-      ValueError: no players, or two of one name; when called, rows that the repeats cannot share equally.
+      ValueError: no players, or two of one name; when called, rows that the repeats or the micro-batches cannot share
+        equally.
     """
     players = tuple(players)
     names = [player.name for player in players]
@@ -62,7 +68,7 @@ def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | N
             for repeat in range(player.repeats):
                 stream = jax.random.fold_in(fold(key, player.stream or player.name), repeat)
                 part = batch if rows == 1 else {name: x[repeat::rows] for name, x in batch.items()}
-                state, own_metrics = _update(player, state, part, stream)
+                state, own_metrics = _update(player, state, part, stream, micro_batches)
                 seen += own_metrics.values()
             metrics |= {f"{player.name}/{name}": value for name, value in own_metrics.items()}
         averages = {
@@ -74,12 +80,14 @@ def make_step(players: Sequence[Player], *, ema: Mapping[str, float | Decay] | N
     return step
 
 
-def _update(player: Player, state: TrainState, batch: Batch, key: Key) -> tuple[TrainState, Metrics]:
+def _update(
+    player: Player, state: TrainState, batch: Batch, key: Key, micro_batches: int
+) -> tuple[TrainState, Metrics]:
     """One update of one player."""
     name = player.name
     own = state.params[name]
     others = {other: params for other, params in state.params.items() if other != name}
-    gradient = jax.value_and_grad(player.loss, has_aux=True)
+    gradient = value_and_gradient(player.loss, micro_batches)
     (loss, (metrics, extras)), grads = gradient(own, others, state.extras, batch, key)
     loss, metrics, grads = jax.tree.map(device_mean, (loss, dict(metrics), grads))
     with jax.numpy_dtype_promotion("standard"):  # Optax takes floats to the power of its integer count
