@@ -23,6 +23,7 @@ from genjax_art.config import Component, Experiment, Optimizer, RunOptions, to_j
 from genjax_art.data.contract import Source
 from genjax_art.data.open import find_set, open_source
 from genjax_art.errors import RunError, UsageError, unknown
+from genjax_art.models import precision
 from genjax_art.objectives.method import Method
 from genjax_art.parts import outside
 from genjax_art.spec import ArraySpec
@@ -276,6 +277,8 @@ def _build_method(experiment: Experiment, spec: ArraySpec) -> Method:
         )
     build_networks, build = find_part("model", model.name), find_part("objective", objective.name)
     networks = build_networks(spec, **parts.arguments(build_networks, model.options))
+    chosen = precision.chosen(experiment.precision, list(networks))
+    networks = {name: precision.computing(network, chosen[name]) for name, network in networks.items()}
     length = experiment.run.schedule_steps or experiment.run.steps
     transforms = {name: build_transform(o, length) for name, o in experiment.optimizers.items()}
     there_is = (

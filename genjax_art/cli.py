@@ -22,7 +22,8 @@ from genjax_art.options import Field, fields_of, make, parse, typed, untyped
 
 T = TypeVar("T")
 DEFAULT_VERB = "grid"
-CHANGEABLE = ("model", "objective", "optimizers", "data", "ema_half_life", "ema_burn_in")  # on --resume, by --changed
+# on --resume, by --changed
+CHANGEABLE = ("model", "objective", "optimizers", "data", "ema_half_life", "ema_burn_in", "precision")
 SAMPLE_USAGE = "sample.py RUN [VERB] [--options]"
 
 
@@ -40,7 +41,7 @@ class TrainCommand:
     """Go on with the run in --run-dir from its newest checkpoint."""
     changed: tuple[str, ...] = ()
     """With --resume: fields of the experiment that may differ from the run's: model, objective, optimizers, data,
-    ema_half_life, ema_burn_in."""
+    ema_half_life, ema_burn_in, precision."""
     trust: tuple[str, ...] = ()
     """Modules from outside this package that a resumed run names and that may be imported."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

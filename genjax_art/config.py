@@ -105,6 +105,9 @@ class Experiment:
     """Per player: half-life of the moving average of its parameters, in images. Samples use it."""
     ema_burn_in: float = 0.0
     """Over how many images the half-lives rise from 0; with 0 they are at most a twentieth of the images seen."""
+    precision: tuple[str, ...] = ("float32",)
+    """In which networks compute: float32, tf32 or bfloat16 for all, `generator=bfloat16` for one, or both. Parameters,
+    statistics, logits and penalties are float32 in any case, and float32 means float32 on GPU and TPU, too."""
 
 
 def with_run(whole: T, **options: int | str) -> T:
@@ -192,6 +195,8 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         raise ValueError(f"{where}: {json.dumps(value)} is not one of {', '.join(map(str, args))}")
     if origin is dict and isinstance(value, dict):
         return {key: _read(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is tuple and isinstance(value, list | tuple) and args[1:] == (...,):
+        return tuple(_read(args[0], v, where) for v in value)
     if origin is tuple and isinstance(value, list | tuple) and len(value) == len(args):
         return tuple(_read(a, v, where) for a, v in zip(args, value, strict=True))
     if kind is Any:

@@ -175,6 +175,7 @@ def typed(experiment: Experiment) -> Any:
         ("run", Annotated[RunOptions, tyro.conf.arg(name="")], experiment.run),
         ("ema_half_life", Annotated[dict[str, float], words(help_of["ema_half_life"])], experiment.ema_half_life),
         ("ema_burn_in", Annotated[float, words(help_of["ema_burn_in"])], experiment.ema_burn_in),
+        ("precision", Annotated[tuple[str, ...], words(help_of["precision"])], experiment.precision),
     ]
     return make("experiment", fields)()
 
@@ -201,4 +202,5 @@ def untyped(options: Any) -> Experiment:
         run=options.run,
         ema_half_life=dict(options.ema_half_life),
         ema_burn_in=options.ema_burn_in,
+        precision=options.precision,
     )

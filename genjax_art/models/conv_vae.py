@@ -33,7 +33,7 @@ class Encoder(nn.Module):
             h = nn.relu(Conv(self.width * 2**level, self.kernel, stride, kernel_init=he)(h))
         h = h.reshape(h.shape[0], -1)
         if label is not None:
-            h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
+            h = jnp.concatenate([h, one_hot(label, self.classes, h.dtype)], -1)
         h = nn.relu(nn.Dense(self.hidden)(h))
         return nn.Dense(self.latents)(h), nn.Dense(self.latents)(h)
 
@@ -55,7 +55,7 @@ class Decoder(nn.Module):
         strides = pyramid(self.spec.space, above=7)
         base = coarsest(self.spec.space, strides)
         widest = self.width * 2 ** max(0, len(strides) - 1)
-        h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes)], -1)
+        h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes, z.dtype)], -1)
         h = nn.relu(nn.Dense(self.hidden)(h))
         h = nn.relu(nn.Dense(prod(base) * widest)(h)).reshape(-1, *base, widest)
         for level in reversed(range(len(strides))):

@@ -6,13 +6,14 @@ hundred times slower. But a convolution y = x * w, its input gradient x̄ = X(ȳ
 w̄ = W(x, ȳ) are bilinear, and the derivatives of each are the other two. So they are three primitives here,
 closed under differentiation (forward and reverse, of every order), and each has a form of plain convolutions
 for CPU (`plain_convolution.py`); GPU and TPU get what `jax.lax` gives. A transposed convolution is X itself.
-The form is chosen at lowering, per platform. A mapped axis joins the batch or the channels, or is unrolled:
-it never makes a grouped convolution.
+The form is chosen at lowering, per platform. How GPU and TPU make products of float32 numbers is chosen where
+a convolution is called (`jax.default_matmul_precision`), as in `jax.lax`, and its derivatives inherit it. A
+mapped axis joins the batch or the channels, or is unrolled: it never makes a grouped convolution.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,8 @@ def conv(
     if groups == 1 and not any(low) and set(outputs) == {1} and window == space:  # one matrix product
         product = x.reshape(x.shape[0], -1) @ kernel.reshape(-1, kernel.shape[-1])
         return product.reshape(x.shape[0], *outputs, -1)
-    return conv_p.bind(x, kernel, geometry=Geometry(strides, low, outputs, space, window, groups))
+    geometry = Geometry(strides, low, outputs, space, window, groups)
+    return conv_p.bind(x, kernel, geometry=geometry, precision=_precision())
 
 
 def conv_transpose(
@@ -103,7 +105,13 @@ def conv_transpose(
     if space == list(kernel.shape[:-2]) and not any(low):  # from one position, one matrix product
         return lax.dot_general(x.reshape(x.shape[0], -1), kernel, (((1,), (rank,)), ((), ())))
     geometry = Geometry(strides, tuple(low), x.shape[1:-1], tuple(space), kernel.shape[:-2])
-    return input_gradient_p.bind(x, kernel.swapaxes(-1, -2), geometry=geometry)
+    return input_gradient_p.bind(x, kernel.swapaxes(-1, -2), geometry=geometry, precision=_precision())
+
+
+def _precision() -> str | None:
+    """What holds where this is called; at lowering it would be something else."""
+    config: Any = jax.config  # its options have no types
+    return config.jax_default_matmul_precision
 
 
 def _check_rank(x: Array, kernel: Array) -> int:
@@ -126,29 +134,32 @@ def _check_strides(strides: int | tuple[int, ...], rank: int) -> tuple[int, ...]
 # What GPU and TPU run: lax and its own transposes.
 
 
-def _lax_conv(x: Array, w: Array, *, geometry: Geometry) -> Array:
+def _lax_conv(x: Array, w: Array, *, geometry: Geometry, precision: str | None) -> Array:
     g, numbers = geometry, layout(x.ndim - 2, "N.C", ".IO", "N.C")
-    return lax.conv_general_dilated(x, w, g.strides, g.pads, dimension_numbers=numbers, feature_group_count=g.groups)
+    return lax.conv_general_dilated(
+        x, w, g.strides, g.pads, dimension_numbers=numbers, feature_group_count=g.groups, precision=precision
+    )
 
 
-def _lax_input_gradient(y: Array, w: Array, *, geometry: Geometry) -> Array:
+def _lax_input_gradient(y: Array, w: Array, *, geometry: Geometry, precision: str | None) -> Array:
     channels = w.shape[-2] * geometry.groups
     x = jax.ShapeDtypeStruct((y.shape[0], *geometry.space, channels), y.dtype)
-    return jax.linear_transpose(lambda x: _lax_conv(x, w, geometry=geometry), x)(y)[0]
+    return jax.linear_transpose(lambda x: _lax_conv(x, w, geometry=geometry, precision=precision), x)(y)[0]
 
 
-def _lax_kernel_gradient(x: Array, y: Array, *, geometry: Geometry) -> Array:
+def _lax_kernel_gradient(x: Array, y: Array, *, geometry: Geometry, precision: str | None) -> Array:
     w = jax.ShapeDtypeStruct((*geometry.window, x.shape[-1] // geometry.groups, y.shape[-1]), x.dtype)
-    return jax.linear_transpose(lambda w: _lax_conv(x, w, geometry=geometry), w)(y)[0]
+    return jax.linear_transpose(lambda w: _lax_conv(x, w, geometry=geometry, precision=precision), w)(y)[0]
 
 
 # The three primitives: how each is run, differentiated and mapped.
 
 
 def _in_float32(form: Callable[..., Array]) -> Callable[..., Array]:
-    """`form` with its sums in float32 at least: CPU has no fast convolution in half precision."""
+    """`form` with its sums in float32 at least: CPU has no fast convolution in half precision, and no other float32."""
 
-    def run(a: Array, b: Array, *, geometry: Geometry) -> Array:
+    def run(a: Array, b: Array, *, geometry: Geometry, precision: str | None) -> Array:
+        del precision
         wide = a.dtype if jnp.finfo(a.dtype).bits >= 32 else jnp.float32
         return form(a.astype(wide), b.astype(wide), geometry=geometry).astype(a.dtype)
 
@@ -176,25 +187,28 @@ def _primitive(
     `folds` has for each argument the axis that a mapped axis can join, and where this appears in the result.
     """
     primitive = Primitive(name)
-    eager = jax.jit(primitive.bind, static_argnames="geometry")
-    primitive.def_impl(lambda a, b, *, geometry: eager(a, b, geometry=geometry))
+    eager = jax.jit(primitive.bind, static_argnames=("geometry", "precision"))
+    primitive.def_impl(lambda a, b, **how: eager(a, b, **how))
 
     @primitive.def_abstract_eval
-    def shape(a: jax.core.ShapedArray, b: jax.core.ShapedArray, *, geometry: Geometry) -> jax.core.ShapedArray:
-        out = jax.eval_shape(partial(default, geometry=geometry), a, b)
+    def shape(a: jax.core.ShapedArray, b: jax.core.ShapedArray, **how: Any) -> jax.core.ShapedArray:
+        out = jax.eval_shape(partial(default, **how), a, b)
         return jax.core.ShapedArray(out.shape, out.dtype)
 
-    def batch(args: Sequence[Array], axes: Sequence[int | None], *, geometry: Geometry) -> tuple[Array, int]:
+    def batch(
+        args: Sequence[Array], axes: Sequence[int | None], *, geometry: Geometry, precision: str | None
+    ) -> tuple[Array, int]:
+        bind = partial(primitive.bind, geometry=geometry, precision=precision)
         mapped = [i for i, axis in enumerate(axes) if axis is not None]
         args = [v if axis is None else jnp.moveaxis(v, axis, 0) for v, axis in zip(args, axes, strict=True)]
         size = args[mapped[0]].shape[0]
         source, result = folds[mapped[0]]
         if len(mapped) == 1 and (source == 0 or geometry.groups == 1):
             args[mapped[0]] = _fold(args[mapped[0]], source)
-            return _unfold(primitive.bind(*args, geometry=geometry), result, size), 0
+            return _unfold(bind(*args), result, size), 0
         # Unrolled: the alternative is a grouped convolution, which is slow on CPU.
         each = [[v[i] if j in mapped else v for j, v in enumerate(args)] for i in range(size)]
-        return jnp.stack([primitive.bind(*pair, geometry=geometry) for pair in each]), 0
+        return jnp.stack([bind(*pair) for pair in each]), 0
 
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, mlir.lower_fun(default, multiple_results=False))
@@ -210,16 +224,16 @@ kernel_gradient_p = _primitive(
 
 ad.defbilinear(
     conv_p,
-    lambda ct, x, w, geometry: input_gradient_p.bind(ct, w, geometry=geometry),
-    lambda ct, x, w, geometry: kernel_gradient_p.bind(x, ct, geometry=geometry),
+    lambda ct, x, w, **how: input_gradient_p.bind(ct, w, **how),
+    lambda ct, x, w, **how: kernel_gradient_p.bind(x, ct, **how),
 )
 ad.defbilinear(
     input_gradient_p,
-    lambda ct, y, w, geometry: conv_p.bind(ct, w, geometry=geometry),
-    lambda ct, y, w, geometry: kernel_gradient_p.bind(ct, y, geometry=geometry),
+    lambda ct, y, w, **how: conv_p.bind(ct, w, **how),
+    lambda ct, y, w, **how: kernel_gradient_p.bind(ct, y, **how),
 )
 ad.defbilinear(
     kernel_gradient_p,
-    lambda ct, x, y, geometry: input_gradient_p.bind(y, ct, geometry=geometry),
-    lambda ct, x, y, geometry: conv_p.bind(x, ct, geometry=geometry),
+    lambda ct, x, y, **how: input_gradient_p.bind(y, ct, **how),
+    lambda ct, x, y, **how: conv_p.bind(x, ct, **how),
 )

@@ -26,6 +26,7 @@ from genjax_art.models.layers import (
     into_range,
     one_hot,
     pyramid,
+    wide,
 )
 from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
 from genjax_art.spec import ArraySpec
@@ -52,7 +53,7 @@ class Generator(nn.Module):
         base = coarsest(self.spec.space, strides)
         h = z
         if label is not None and self.norm != "conditional_batch":  # which shows the label to every layer
-            h = jnp.concatenate([z, one_hot(label, self.classes)], -1)
+            h = jnp.concatenate([z, one_hot(label, self.classes, z.dtype)], -1)
         bias = self.norm == "none"  # a bias under batch statistics has no effect, and Adam would walk it at random
         widest = self.width * self.growth ** max(len(strides) - 1, 0)
         h = nn.Dense(prod(base) * widest, use_bias=bias)(h).reshape(-1, *base, widest)
@@ -96,10 +97,10 @@ class Discriminator(nn.Module):
                 h = BatchNorm()(h, train)
             h = nn.leaky_relu(h, 0.2)
         h = h.reshape(h.shape[0], -1)
-        logits = self.call(nn.Dense(1), h, train)[:, 0]
+        logits = self.call(nn.Dense(1, dtype=jnp.float32), h, train)[:, 0]
         if label is not None:  # projection discriminator: arXiv:1802.05637
             embedding = nn.Embed(self.classes, h.shape[-1], embedding_init=self.embedding_init())
-            logits = logits + jnp.sum(self.call(embedding, label, train) * h, -1)
+            logits = logits + jnp.sum(wide(self.call(embedding, label, train)) * wide(h), -1)
         out = {"logits": logits, "features": h}
         return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
 

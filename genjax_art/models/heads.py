@@ -50,7 +50,8 @@ class WithCodes(nn.Module):
     ) -> Float[Array, "b *shape"]:
         category, numbers = codes_of(z, self.categories, self.continuous)
         noise = z[:, self.categories + self.continuous :]
-        x: Any = self.network(jnp.concatenate([one_hot(category, self.categories), numbers, noise], -1), label, train)
+        codes = one_hot(category, self.categories, z.dtype)
+        x: Any = self.network(jnp.concatenate([codes, numbers, noise], -1), label, train)
         return x
 
 

@@ -63,8 +63,15 @@ def _per_axis(stride: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
 
 
 def _add_bias(module: nn.Module, y: Float[Array, "b *space d"]) -> Float[Array, "b *space d"]:
-    bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],))
-    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+    return y + everywhere(module.param("bias", nn.initializers.zeros, (y.shape[-1],)), y)
+
+
+def everywhere(vector: Float[Array, " c"], x: Float[Array, "b *space c"]) -> Float[Array, "#b *#space c"]:
+    """A number for each channel, to be added to x. Its gradient, a sum over all positions, is formed in float32."""
+    shape = (1,) * (x.ndim - 1) + (-1,)
+    if jnp.finfo(x.dtype).bits >= 32:
+        return vector.reshape(shape)
+    return jnp.broadcast_to(wide(vector).reshape(shape), x.shape).astype(x.dtype)
 
 
 def again(block: type[nn.Module], wanted: bool, static: tuple[int, ...] = ()) -> Callable[..., Any]:
@@ -93,26 +100,34 @@ class BatchNorm(nn.Module):
         if not train:
             mean, variance = average.value, spread.value
         else:
-            wide = x.astype(jnp.float32)
-            mean, square = (global_mean(v, places) for v in (wide, jax.lax.square(wide)))
+            counted = x.astype(jnp.float32)
+            mean, square = (global_mean(v, places) for v in (counted, jax.lax.square(counted)))
             variance = jnp.maximum(square - jax.lax.square(mean), 0.0)
             if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
                 average.value = MOMENTUM * average.value + (1 - MOMENTUM) * mean
                 spread.value = MOMENTUM * spread.value + (1 - MOMENTUM) * variance
         gain = jax.lax.rsqrt(variance + EPSILON)
         if self.affine:
-            gain = gain * self.param("scale", nn.initializers.ones, shape)
+            gain = gain * self.param("scale", nn.initializers.ones, shape).astype(gain.dtype)
+        exact = wide(x)
 
-        def everywhere(vector: Float[Array, " c"]) -> Float[Array, "b *space c"]:
-            return jax.lax.broadcast_in_dim(vector.astype(x.dtype), x.shape, (x.ndim - 1,))
+        def at_all_places(vector: Float[Array, " c"]) -> Float[Array, "b *space c"]:
+            return jax.lax.broadcast_in_dim(vector.astype(exact.dtype), x.shape, (x.ndim - 1,))
 
-        y = (x - everywhere(mean)) * everywhere(gain)
-        return y + everywhere(self.param("bias", nn.initializers.zeros, shape)) if self.affine else y
+        y = (exact - at_all_places(mean)) * at_all_places(gain)
+        if self.affine:
+            y = y + at_all_places(self.param("bias", nn.initializers.zeros, shape))
+        return y.astype(x.dtype)
 
 
-def one_hot(label: Int[Array, " b"], classes: int) -> Float[Array, "b classes"]:
-    """Rows of the identity; a label outside 0..classes-1 gives a row of zeros."""
-    return (label[:, None] == jnp.arange(classes)[None, :]).astype(jnp.float32)
+def one_hot(label: Int[Array, " b"], classes: int, dtype: Any = jnp.float32) -> Float[Array, "b classes"]:
+    """Rows of the identity, in the dtype of what they are put beside; a label outside 0..classes-1 gives zeros."""
+    return (label[:, None] == jnp.arange(classes)[None, :]).astype(dtype)
+
+
+def wide(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """`x` in float32, or as it is where it is wider: for what a network that computes in less needs more for."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
 
 
 def pyramid(space: tuple[int, ...], above: int) -> tuple[tuple[int, ...], ...]:
@@ -142,7 +157,8 @@ def crop(x: Float[Array, "b *space c"], space: tuple[int, ...]) -> Float[Array, 
 
 
 def into_range(y: Float[Array, "b *shape"], spec: ArraySpec) -> Float[Array, "b *shape"]:
-    """tanh, scaled to the closed range of `spec`; where that is not bounded, y itself."""
+    """tanh, scaled to the closed range of `spec`, in float32 at least; where that is not bounded, y itself."""
     if not spec.bounded:
         return y
+    y = wide(y)
     return spec.low + (spec.high - spec.low) * 0.5 * (1.0 + jnp.tanh(y))

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import into_range, one_hot
+from genjax_art.models.layers import into_range, one_hot, wide
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
@@ -29,7 +29,7 @@ class Generator(nn.Module):
         del train
         h = jnp.concatenate([z, jnp.sign(z)], -1) if self.signs else z
         if label is not None:
-            h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
+            h = jnp.concatenate([h, one_hot(label, self.classes, h.dtype)], -1)
         for _ in range(self.layers):
             h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
         return into_range(nn.Dense(self.spec.size)(h).reshape(-1, *self.spec.shape), self.spec)
@@ -51,26 +51,27 @@ class Discriminator(nn.Module):
         del train
         h = fourier_features(x.reshape(x.shape[0], -1), self.spec, self.octaves)
         if label is not None:
-            h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
+            h = jnp.concatenate([h, one_hot(label, self.classes, h.dtype)], -1)
         for layer in range(self.layers):
             if self.deviation and layer == self.layers - 1:
                 h = MinibatchDeviation(self.deviation)(h)
             h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
-        out = {"logits": nn.Dense(1)(h)[:, 0], "features": h}
+        out = {"logits": nn.Dense(1, dtype=jnp.float32)(h)[:, 0], "features": h}
         return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
 
 
 def fourier_features(x: Float[Array, "b n"], spec: ArraySpec, octaves: int) -> Float[Array, "b m"]:
     """`x`, and sin and cos of 2^k pi x for k < `octaves`, x scaled to [-1, 1]: fine detail is seen from the start.
 
-    Tancik et al. 2020 (arXiv:2006.10739), with the frequencies of NeRF.
+    Tancik et al. 2020 (arXiv:2006.10739), with the frequencies of NeRF. Phases are formed in float32 at least.
     """
     if octaves == 0:
         return x
-    u = (2 * x - (spec.low + spec.high)) / (spec.high - spec.low)
-    frequency = jnp.pi * jnp.exp2(jnp.arange(octaves, dtype=x.dtype))
+    u = (2 * wide(x) - (spec.low + spec.high)) / (spec.high - spec.low)
+    frequency = jnp.pi * jnp.exp2(jnp.arange(octaves, dtype=u.dtype))
     phase = frequency[None, :, None] * u[:, None, :]
-    return jnp.concatenate([u, *(f(phase).reshape(x.shape[0], -1) for f in (jnp.sin, jnp.cos))], -1)
+    features = jnp.concatenate([u, *(f(phase).reshape(x.shape[0], -1) for f in (jnp.sin, jnp.cos))], -1)
+    return features.astype(x.dtype)
 
 
 def build(

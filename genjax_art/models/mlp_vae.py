@@ -21,7 +21,7 @@ class Encoder(nn.Module):
         del train
         h = x.reshape(x.shape[0], -1)
         if label is not None:
-            h = jnp.concatenate([h, one_hot(label, self.classes)], -1)
+            h = jnp.concatenate([h, one_hot(label, self.classes, h.dtype)], -1)
         h = nn.relu(nn.Dense(self.width)(h))
         return nn.Dense(self.latents)(h), nn.Dense(self.latents)(h)
 
@@ -38,7 +38,7 @@ class Decoder(nn.Module):
     ) -> Float[Array, "b *shape"]:
         """Raw outputs, which a likelihood reads."""
         del train
-        h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes)], -1)
+        h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes, z.dtype)], -1)
         h = nn.relu(nn.Dense(self.width)(h))
         return nn.Dense(self.spec.size)(h).reshape(-1, *self.spec.shape)
 

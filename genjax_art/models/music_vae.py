@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from genjax_art.errors import UsageError
+from genjax_art.models.layers import wide
 from genjax_art.models.recurrent import GRU
 from genjax_art.music.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS, is_bars
 from genjax_art.music.tokens import pitch_planes, rows_of
@@ -36,7 +37,7 @@ class Encoder(nn.Module):
     def __call__(self, roll: Float[Array, "b t p c"]) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
         """mu and logvar of q(z|roll), from the last states of both directions (section 3.1)."""
         x = nn.Dense(self.embedding)(roll.reshape(*roll.shape[:2], -1))
-        start = jnp.zeros((len(x), self.width))
+        start = jnp.zeros((len(x), self.width), x.dtype)
         last = jnp.concatenate(
             [GRU(self.width)(x, start)[:, -1], GRU(self.width)(x, start, reverse=True)[:, 0]],
             -1,
@@ -63,11 +64,12 @@ class VoiceHead(nn.Module):
         interval = jnp.clip(others - own[..., None], -REACH, REACH) + REACH
         silent = (others == REST) | (own == REST)[..., None]
         seen = [
-            jax.nn.one_hot(jnp.where(silent, 2 * REACH + 1, interval), 2 * REACH + 2),
-            jax.nn.one_hot(others, PITCHES),
+            jax.nn.one_hot(jnp.where(silent, 2 * REACH + 1, interval), 2 * REACH + 2, dtype=state.dtype),
+            jax.nn.one_hot(others, PITCHES, dtype=state.dtype),
+            jax.nn.one_hot(own[..., None], PITCHES, dtype=state.dtype),
         ]
         flat = [x.reshape(*x.shape[:-2], -1) for x in seen]
-        x = nn.relu(nn.Dense(self.width)(jnp.concatenate([state, *flat, jax.nn.one_hot(own, PITCHES)], -1)))
+        x = nn.relu(nn.Dense(self.width)(jnp.concatenate([state, *flat], -1)))
         origins = jnp.concatenate([own[..., None], others[..., others.shape[-1] - self.above :]], -1)
         predicted = nn.Dense((1 + self.above) * (2 * REACH + 1), name="intervals")(x)
         pitches = arrivals(predicted.reshape(*x.shape[:-1], 1 + self.above, -1), origins)
@@ -125,7 +127,7 @@ class Decoder(nn.Module):
         x = self.see(
             before.reshape(*rows, *roll.shape[2:]),
             jnp.repeat(bars.reshape(rows[0], 1, -1), STEPS_PER_BAR, 1),
-            jnp.broadcast_to(jnp.eye(STEPS_PER_BAR)[None], (*rows, STEPS_PER_BAR)),
+            jnp.broadcast_to(jnp.eye(STEPS_PER_BAR, dtype=z.dtype)[None], (*rows, STEPS_PER_BAR)),
         )
         for cell, start in zip(self.cells, self.bar_starts, strict=True):
             x = cell(x, jnp.tanh(start(bars)).reshape(rows[0], -1))
@@ -159,7 +161,7 @@ class Decoder(nn.Module):
             states, before = carry
             time, level, forced, fixed = xs
             bar, step = time // STEPS_PER_BAR, time % STEPS_PER_BAR
-            beat = jnp.broadcast_to(jnp.eye(STEPS_PER_BAR)[step][None], (z.shape[0], STEPS_PER_BAR))
+            beat = jnp.broadcast_to(jnp.eye(STEPS_PER_BAR, dtype=z.dtype)[step][None], (z.shape[0], STEPS_PER_BAR))
             x, states = module.see(before, bars[:, bar], beat), list(states)
             for i, cell in enumerate(module.cells):
                 states[i] = x = cell.step(jnp.where(step == 0, starts[i][:, bar], states[i]), x)
@@ -170,12 +172,12 @@ class Decoder(nn.Module):
                 token = jnp.where(fixed, forced[:, v], token)
                 row = jnp.where(token == HOLD, was[:, v], token)
                 tokens, rows = (jnp.concatenate([a, b[:, None]], -1) for a, b in ((tokens, token), (rows, row)))
-            roll = jnp.concatenate([pitch_planes(tokens), pitch_planes(rows)], -1)
+            roll = jnp.concatenate([pitch_planes(tokens), pitch_planes(rows)], -1).astype(z.dtype)
             return (states, roll), tokens
 
         scan = nn.scan(body, variable_broadcast="params", split_rngs={"params": False})
-        empty = [jnp.zeros((z.shape[0], self.width)) for _ in self.cells]
-        silence = jnp.zeros((z.shape[0], PITCHES, 2 * self.voices))
+        empty = [jnp.zeros((z.shape[0], self.width), z.dtype) for _ in self.cells]
+        silence = jnp.zeros((z.shape[0], PITCHES, 2 * self.voices), z.dtype)
         time = jnp.arange(self.bars * STEPS_PER_BAR, dtype=jnp.int32)
         _, tokens = scan(self, (empty, silence), (time, jnp.swapaxes(levels, 0, 1), jnp.swapaxes(given, 0, 1), known))
         return jnp.swapaxes(tokens, 0, 1)
@@ -185,7 +187,7 @@ def choose(logits: Float[Array, "b k"], level: Float[Array, " b"], temperature: 
     """The token at the quantile `level` of softmax(logits / temperature); the likeliest one at temperature 0."""
     if temperature == 0:
         return jnp.argmax(logits, -1).astype(jnp.int32)
-    below = jnp.cumsum(jax.nn.softmax(logits / temperature, -1), -1) < level[:, None]
+    below = jnp.cumsum(jax.nn.softmax(wide(logits) / temperature, -1), -1) < level[:, None]
     return jnp.minimum(jnp.sum(below, -1), logits.shape[-1] - 1).astype(jnp.int32)
 
 

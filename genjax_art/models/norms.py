@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import BatchNorm
+from genjax_art.models.layers import BatchNorm, wide
 from genjax_art.spec import Key
 
 # Not "batch_stats": they depend on the weights alone, so examples stay independent of one another.
@@ -21,7 +21,15 @@ def spectral(layer: nn.Module, x: Array, train: bool) -> Any:
     Miyato et al. 2018 (arXiv:1802.05957). Convolutions count as matrices of one column a filter. The
     iterated vectors are in the collection `SPECTRAL`.
     """
-    return nn.SpectralNorm(layer, collection_name=SPECTRAL)(x, update_stats=train)
+    return SpectralNorm(layer, collection_name=SPECTRAL)(x, update_stats=train)
+
+
+class SpectralNorm(nn.SpectralNorm):
+    """That of Flax, with the iteration and the division in float32, and weights of the dtype that they had before."""
+
+    def _spectral_normalize(self, path: Any, vs: Array, update_stats: bool) -> Array:
+        found: Array = super()._spectral_normalize(path, wide(vs), update_stats)
+        return found.astype(vs.dtype)
 
 
 def near_one(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import Conv, again, coarsest, crop, pyramid
+from genjax_art.models.layers import Conv, again, coarsest, crop, everywhere, pyramid, wide
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec
@@ -34,7 +34,7 @@ class Activated(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        return nn.leaky_relu(x + bias.reshape((1,) * (x.ndim - 1) + (-1,)), 0.2)
+        return nn.leaky_relu(x + everywhere(bias, x), 0.2)
 
 
 class Block(nn.Module):
@@ -145,12 +145,13 @@ class Discriminator(nn.Module):
         basis = self.param("basis", nn.initializers.normal(prod(h.shape[1:-1]) ** -0.5), (1, *h.shape[1:]))
         features = jnp.sum(h * basis, range(1, h.ndim - 1))
         outputs = max(1, self.classes and features.shape[-1])
-        y = nn.Dense(outputs, use_bias=False, kernel_init=scaled(1.0))(features)
+        dtype = jnp.float32 if outputs == 1 else None
+        y = nn.Dense(outputs, use_bias=False, dtype=dtype, kernel_init=scaled(1.0))(features)
         if label is None:
             logits = y[:, 0]
         else:
             embedding = nn.Embed(self.classes, outputs, embedding_init=nn.initializers.normal(1.0))(label)
-            logits = jnp.sum(y * embedding, -1) / sqrt(outputs)
+            logits = jnp.sum(wide(y) * wide(embedding), -1) / sqrt(outputs)
         out = {"logits": logits, "features": features}
         return out | {"style": nn.Dense(self.styles, name="style")(features)} if self.styles else out
 

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import BatchNorm, Conv, again, coarsest, crop, into_range, pyramid
+from genjax_art.models.layers import BatchNorm, Conv, again, coarsest, crop, into_range, pyramid, wide
 from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
 from genjax_art.spec import ArraySpec
 
@@ -112,10 +112,10 @@ class Discriminator(nn.Module):
                 h = MinibatchDeviation(self.deviation)(h)
             h = block(self.width, stride, level == 0, name=f"DownBlock_{level}")(h, train)
         h = jnp.sum(nn.relu(h), range(1, 1 + rank))
-        logits = spectral(nn.Dense(1, kernel_init=glorot), h, train)[:, 0]
+        logits = spectral(nn.Dense(1, dtype=jnp.float32, kernel_init=glorot), h, train)[:, 0]
         if label is not None:
             embedding = spectral(nn.Embed(self.classes, self.width, embedding_init=glorot), label, train)
-            logits = logits + jnp.sum(embedding * h, -1)
+            logits = logits + jnp.sum(wide(embedding) * wide(h), -1)
         out = {"logits": logits, "features": h}
         return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from genjax_art.errors import UsageError
 from genjax_art.losses.creative import label_cross_entropy
 from genjax_art.models.heads import WithHead
+from genjax_art.models.precision import as_in
 from genjax_art.objectives import gan
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import D, G, Outputs, Round
@@ -43,7 +44,7 @@ def build(
     """
     if not networks[G].classes:
         raise UsageError("objective acgan needs a conditional generator: use --model.conditional")
-    networks = {**networks, D: WithHead(networks[D], "class", len(spec.classes))}
+    networks = {**networks, D: as_in(networks[D], WithHead(networks[D], "class", len(spec.classes)))}
 
     def discriminator_term(round: Round) -> tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]:
         assert round.of_real is not None

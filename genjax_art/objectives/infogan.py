@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from genjax_art.errors import UsageError
 from genjax_art.losses.creative import gaussian_code_loss, label_cross_entropy
 from genjax_art.models.heads import WithCodes, WithHead, codes_of
+from genjax_art.models.precision import as_in
 from genjax_art.objectives import gan
 from genjax_art.objectives.method import Method
 from genjax_art.objectives.rounds import D, G, Round
@@ -56,8 +57,8 @@ def build(
     if networks[G].classes:
         raise UsageError("objective infogan finds its own categories: use --model.no-conditional")
     networks = {
-        G: WithCodes(networks[G], categories, continuous),
-        D: WithHead(networks[D], "codes", categories + continuous),
+        G: as_in(networks[G], WithCodes(networks[G], categories, continuous)),
+        D: as_in(networks[D], WithHead(networks[D], "codes", categories + continuous)),
     }
     entropy = math.log(max(categories, 1)) + continuous * 0.5 * math.log(2 * math.pi * math.e)
 

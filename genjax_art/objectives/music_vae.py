@@ -138,9 +138,8 @@ class _MusicAutoencoder:
         """
         temperature = 0.0 if levels is None else self.temperature
         levels = jnp.zeros(given.shape) if levels is None else levels
-        tokens = self.decoder.apply(
-            {"params": params["decoder"]}, z, levels, given, known, temperature, method="decode"
-        )
+        settings = {"levels": levels, "given": given, "known": known, "temperature": temperature}
+        tokens = self.decoder.apply({"params": params["decoder"]}, z, **settings, method="decode")
         return in_range(roll_from_tokens(tokens), self.spec)
 
     def decode(self, weights: Weights, z: Array, label: Any, keys: Keys | None) -> Array:

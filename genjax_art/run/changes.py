@@ -22,6 +22,7 @@ from genjax_art.run import layout
 from genjax_art.train.state import TrainState
 
 NOTED_ELSEWHERE = (layout.HISTORY, "spec", "version")
+_SINCE = {"precision": ["float32"]}  # fields that configs of before do not have, and what held there
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -43,7 +44,7 @@ def with_history(folder: Path, config: Mapping[str, Any], step: int) -> dict[str
         return dict(config)
     saved = layout.read_all(folder)[0]
     entries = _history(saved, folder)
-    before, after = _fields(saved), _fields(json.loads(json.dumps(config)))
+    before, after = _SINCE | _fields(saved), _fields(json.loads(json.dumps(config)))
     changed = {name: [before.get(name), after[name]] for name in after if before.get(name, after[name]) != after[name]}
     if changed:
         entries.append({"step": step, "changed": changed})
@@ -157,8 +158,9 @@ def _difference(old: Any, new: Any) -> str:
 
 
 def _method(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config that decides what a state holds."""
-    return {name: config.get(name) for name in ("model", "objective", "optimizers", "ema_half_life")}
+    """The part of a config that decides what a state holds, and what is drawn from it."""
+    fields = ("model", "objective", "optimizers", "ema_half_life", "precision")
+    return {name: config.get(name, _SINCE.get(name)) for name in fields}
 
 
 def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
