@@ -1,8 +1,9 @@
 """Decoded pictures in a folder on disk, memory-mapped when opened: sets may be larger than memory.
 
 A folder holds `x.npy` (uint8, the rows of all splits, one split after the other), `label.npy` (int32, where there are
-labels) and `set.json`, written last: rows and checksums of each split. A file of the size and time that `set.json`
-says is not read when it is opened; any other is, and what has other checksums is made again, never trusted.
+labels) and `set.json`, written last: rows and checksums of each split, and in a second line that of the first. Pictures
+of the size and time that it says are not read when they are opened; others are, and what has other checksums is made
+again, never trusted.
 """
 
 import json
@@ -93,7 +94,8 @@ def write_meta(
         "mtime_ns": status.st_mtime_ns,
     }
     with replacing(folder / META) as new, new.open("wb") as file:
-        file.write(json.dumps(meta).encode())
+        words = json.dumps(meta).encode()
+        file.write(b"%s\n%d\n" % (words, zlib.crc32(words)))
         file.flush()
         os.fsync(file.fileno())
 
@@ -109,9 +111,12 @@ def open_rows(folder: Path, split: str, name: str) -> PictureRows | None:
       DataError: no such split of the set `name`. OSError, ValueError, KeyError, TypeError: they are not to be trusted.
     """
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        words, check, _ = (folder / META).read_bytes().split(b"\n")
     except FileNotFoundError:
         return None
+    if zlib.crc32(words) != int(check):
+        raise ValueError(f"{META} has another checksum than when it was written")
+    meta = json.loads(words)
     shape = tuple(int(side) for side in meta["shape"])
     spec = ArraySpec(shape, classes=tuple(str(word) for word in meta["classes"]))
     rows = {str(key): int(part["rows"]) for key, part in meta["splits"].items()}
@@ -169,9 +174,9 @@ def _ranges(rows: Mapping[str, int], split: str, name: str) -> tuple[Range, ...]
         found = [_range(starts[part.splitname], rows[part.splitname], part.from_, part.to) for part in absolute]
     except (KeyError, ValueError, NotImplementedError):
         found = []
-    if not sum(stop - start for start, stop in found):
+    if not (ranges := tuple((start, stop) for start, stop in found if start < stop)):
         raise DataError(f"{name} has no split {split!r}: choose from {', '.join(rows)}, all")
-    return tuple(found)
+    return ranges
 
 
 def _range(start: int, length: int, first: int | None, after: int | None) -> Range:

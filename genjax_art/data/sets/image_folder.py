@@ -22,7 +22,6 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +29,7 @@ import numpy as np
 
 from genjax_art.data.contract import DataError, Source
 from genjax_art.data.decoders import Unread
-from genjax_art.data.folders import existing_folder, fingerprint, left_out, visible_files
+from genjax_art.data.folders import existing_folder, fingerprint, left_out, visible_files, visible_names
 from genjax_art.data.pictures_on_disk import write_meta
 from genjax_art.data.preparing import open_or_prepare, write_pictures
 from genjax_art.data.request import make_request
@@ -88,11 +87,12 @@ class Layout:
     empty: list[str] = field(default_factory=list)
 
 
-def read_layout(folder: Path, files: Sequence[Path] | None = None) -> Layout:
-    """How the pictures in `folder`, which holds these files, are laid out (see above). Raises DataError without any."""
-    files = visible_files(folder) if files is None else files
-    pictures = [path for path in files if path.suffix.lower() in endings()]
-    others = [path for path in files if path.suffix.lower() not in endings()]
+def read_layout(folder: Path) -> Layout:
+    """How the pictures in `folder` are laid out (see above). Raises DataError where there are none."""
+    files = visible_files(folder)
+    readable = set(endings())
+    pictures = [path for path in files if path.suffix.lower() in readable]
+    others = [path for path in files if path.suffix.lower() not in readable]
     if not pictures:
         beside = f"; it holds {left_out(others)}" if others else ""
         raise DataError(f"folder {folder} holds no pictures (png, jpg, tif, webp, ...){beside}")
@@ -101,9 +101,8 @@ def read_layout(folder: Path, files: Sequence[Path] | None = None) -> Layout:
     bases = {name: folder / name for name in SPLITS if name in tops} if split else {"train": folder}
     splits, strays, empty = {}, [], []
     for name, base in bases.items():
-        inside = [path for path in pictures if path.is_relative_to(base)]
-        labelled = [path for path in inside if path.parent.parent == base]
-        direct = [path for path in inside if path.parent == base]
+        inside = pictures if base == folder else [path for path in pictures if path.is_relative_to(base)]
+        labelled, direct = ([path for path in inside if len(path.parts) == len(base.parts) + depth] for depth in (2, 1))
         if labelled and len(direct) > len(labelled):
             raise DataError(
                 f"folder {base} holds {len(direct)} pictures itself and {len(labelled)} in folders below: "
@@ -155,14 +154,10 @@ class ImageFolder:
 
     name = "image_folder"
 
-    @cached_property
-    def files(self) -> list[Path]:
-        return visible_files(self.folder)
-
     @property
     def variant(self) -> str:
         """A name for these files, by their names, sizes and times, in this form, by the code that makes it."""
-        code = hashlib.sha256(fingerprint(self.folder, self.files).encode())
+        code = hashlib.sha256(fingerprint(self.folder, visible_names(self.folder)).encode())
         for module in (Path(__file__), *(ROOM / f"{name}.py" for name in CODE)):
             code.update(module.read_bytes())
         return f"{self.size[0]}x{self.size[1]}x{self.channels}-{code.hexdigest()[:16]}"
@@ -173,7 +168,7 @@ class ImageFolder:
         Raises:
           DataError: no layout, too many unreadable pictures, or no room.
         """
-        layout = read_layout(self.folder, self.files)
+        layout = read_layout(self.folder)
         _warn_left_out(self.folder, layout)
         splits = {
             name: in_mixed_order(rows, name) for name, rows in _without_copies(self.folder, layout.splits).items()
