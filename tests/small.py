@@ -69,12 +69,12 @@ def small_networks(name: str, spec: ArraySpec, **options: Any) -> dict[str, nn.M
 def spec_of(data: Component) -> ArraySpec:
     """What the examples of a preset's data are. Nothing is prepared or read: every prepared set seems cached.
 
-    Where the user's folder is needed and none is named, it is one of a single picture.
+    Where the user's folder is needed and none is named, it is one of a single picture, prepared beside it.
     """
     options = dict(data.options)
     with mock.patch("genjax_art.data.prepared.load_decoded", _seemingly_cached), TemporaryDirectory() as folder:
         if "folder" in parts.options(find_set(data.name)) and not options.get("folder"):
-            options["folder"] = write_picture(Path(folder) / "one.png").parent
+            options |= {"folder": write_picture(Path(folder) / "own" / "one.png").parent, "data_dir": folder}
         return open_source(data.name, **options).spec
 
 

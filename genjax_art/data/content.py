@@ -30,8 +30,9 @@ class Content:
 
 
 def content_of(source: Source) -> Content:
-    """The content of a source: of arrays in memory all bytes count, of a set that is too large the names and sizes of
-    its files. A source of your own may have a `fingerprint`, any word. Where the data lie does not count.
+    """The content of a source: of arrays in memory and of decoded pictures on disk all bytes count, of a set that is
+    too large to be decoded the names and sizes of its files. A source of your own may have a `fingerprint`, any word.
+    Where the data lie does not count.
     """
     if isinstance(source, Relabelled):
         return content_of(source.source)
@@ -51,19 +52,29 @@ def content_from_json(data: Any) -> Content | None:
 def _checksum(source: Any) -> str:
     if isinstance(own := getattr(source, "fingerprint", None), str):
         return own
-    digest = hashlib.sha256()
     if isinstance(arrays := getattr(source, "arrays", None), Mapping):
-        for name, array in sorted(arrays.items()):
+        found = {}
+        for name, array in arrays.items():
             check = 0
             for start in range(0, len(array), 4096):  # memory-mapped arrays are not copied whole
                 piece = np.ascontiguousarray(array[start : start + 4096])
                 check = zlib.crc32(piece.view(np.uint8).reshape(-1).data, check)
-            digest.update(f"{name}{array.dtype.str}{array.shape}{check}\n".encode())
-    elif (prepared := getattr(source, "prepared", None)) is not None:
+            found[name] = (array.dtype.str, array.shape, check)
+        return checksum_of(found)
+    digest = hashlib.sha256()
+    if (prepared := getattr(source, "prepared", None)) is not None:
         for path in visible_files(prepared):
             digest.update(f"{path.relative_to(prepared)}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
     else:
         return ""
+    return digest.hexdigest()[:16]
+
+
+def checksum_of(arrays: Mapping[str, tuple[str, tuple[int, ...], int]]) -> str:
+    """The checksum of arrays by their names, NumPy's words for their dtypes, shapes, and the CRC-32 of their bytes."""
+    digest = hashlib.sha256()
+    for name, (dtype, shape, check) in sorted(arrays.items()):
+        digest.update(f"{name}{dtype}{shape}{check}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -10,29 +10,40 @@ Where the folder consists of `train` and any of `test`, `validation` and `val`, 
 above; pictures of "train" that are, byte by byte, in another split too are left out. Else all pictures are in the split
 "train": nothing is held out that the user did not hold out.
 
-The prepared set is kept under the folder's content (names, sizes, times) and the asked size: unchanged pictures are not
-read again. A picture that cannot be read is named and skipped; more than 1 % stop it. One of more than 67 million
-pixels (a JPEG that may be decoded smaller: 134 million) is named and skipped, too, and does not count among those.
+The pictures are decoded once, on all cores, to a file in `data_dir` that is memory-mapped when opened and may be larger
+than memory. It is kept under the folder's content (names, sizes, times) and the asked size: unchanged pictures are not
+read again, and where it was interrupted, preparing goes on. A picture that cannot be read is named and skipped; more
+than 1 % stop it. One of more than 67 million pixels (a JPEG that may be decoded smaller: 134 million) is named and
+skipped, too, and does not count among those.
 """
 
 import hashlib
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+import numpy as np
 
 from genjax_art.data.contract import DataError, Source
-from genjax_art.data.folders import existing_folder, fingerprint, left_out, visible_files
-from genjax_art.data.prepared import open_prepared
-from genjax_art.data.recipe import Examples, Recipe, png
+from genjax_art.data.decoders import Unread
+from genjax_art.data.folders import existing_folder, fingerprint, left_out, visible_files, visible_names
+from genjax_art.data.pictures_on_disk import write_meta
+from genjax_art.data.preparing import open_or_prepare, write_pictures
+from genjax_art.data.request import make_request
 from genjax_art.files import printable
-from genjax_art.pictures import TooLarge, endings, read_picture
+from genjax_art.pictures import endings
+from genjax_art.spec import ArraySpec
 
 SPLITS = ("train", "test", "validation", "val")
 DEFAULT_SIZE = (64, 64)
 NAMED = 20  # how many unreadable pictures an error lists
+ROOM = Path(__file__).parents[1]
+CODE = ("folders", "growing", "pictures_on_disk", "../pictures")  # that make a prepared set what it is
+
+Row = tuple[Path, str | None]  # a picture and its label
 
 
 def build(
@@ -56,8 +67,10 @@ def build(
     Raises:
       DataError: no folder, one without a layout, one with too many unreadable pictures, or no such split.
     """
-    pictures = ImageFolder(existing_folder(folder, ImageFolder.name), size or DEFAULT_SIZE, channels or 3)
-    return open_prepared(pictures, split=split, data_dir=data_dir, size=size, channels=channels)
+    request = make_request(ImageFolder.name, split, data_dir, size or DEFAULT_SIZE, channels or 3)
+    pictures = ImageFolder(existing_folder(folder, ImageFolder.name), request.size or DEFAULT_SIZE, channels or 3)
+    place = request.data_dir / pictures.name / pictures.variant
+    return open_or_prepare(place, split, pictures.name, pictures.prepare)
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ class Layout:
     `others` are files of other endings, `empty` the names of folders in the place of labels that hold no picture.
     """
 
-    splits: dict[str, list[tuple[Path, str | None]]]
+    splits: dict[str, list[Row]]
     classes: tuple[str, ...]
     strays: list[Path]
     others: list[Path] = field(default_factory=list)
@@ -77,8 +90,9 @@ class Layout:
 def read_layout(folder: Path) -> Layout:
     """How the pictures in `folder` are laid out (see above). Raises DataError where there are none."""
     files = visible_files(folder)
-    pictures = [path for path in files if path.suffix.lower() in endings()]
-    others = [path for path in files if path.suffix.lower() not in endings()]
+    readable = set(endings())
+    pictures = [path for path in files if path.suffix.lower() in readable]
+    others = [path for path in files if path.suffix.lower() not in readable]
     if not pictures:
         beside = f"; it holds {left_out(others)}" if others else ""
         raise DataError(f"folder {folder} holds no pictures (png, jpg, tif, webp, ...){beside}")
@@ -87,9 +101,8 @@ def read_layout(folder: Path) -> Layout:
     bases = {name: folder / name for name in SPLITS if name in tops} if split else {"train": folder}
     splits, strays, empty = {}, [], []
     for name, base in bases.items():
-        inside = [path for path in pictures if path.is_relative_to(base)]
-        labelled = [path for path in inside if path.parent.parent == base]
-        direct = [path for path in inside if path.parent == base]
+        inside = pictures if base == folder else [path for path in pictures if path.is_relative_to(base)]
+        labelled, direct = ([path for path in inside if len(path.parts) == len(base.parts) + depth] for depth in (2, 1))
         if labelled and len(direct) > len(labelled):
             raise DataError(
                 f"folder {base} holds {len(direct)} pictures itself and {len(labelled)} in folders below: "
@@ -132,7 +145,7 @@ def _classes(folder: Path, labels: set[str | None]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class ImageFolder(Recipe):
+class ImageFolder:
     """The user's own pictures, of the (height, width) and channels that they become."""
 
     folder: Path
@@ -140,49 +153,56 @@ class ImageFolder(Recipe):
     channels: int
 
     name = "image_folder"
-    version = "2.0.0"
-    notes = "Scaled and cropped to one size; every format that Pillow decodes, in sRGB."
 
-    @cached_property
+    @property
     def variant(self) -> str:
-        content = fingerprint(self.folder, visible_files(self.folder))
-        return f"{self.size[0]}x{self.size[1]}x{self.channels}-{content}"
+        """A name for these files, by their names, sizes and times, in this form, by the code that makes it."""
+        code = hashlib.sha256(fingerprint(self.folder, visible_names(self.folder)).encode())
+        for module in (Path(__file__), *(ROOM / f"{name}.py" for name in CODE)):
+            code.update(module.read_bytes())
+        return f"{self.size[0]}x{self.size[1]}x{self.channels}-{code.hexdigest()[:16]}"
 
-    @cached_property
-    def layout(self) -> Layout:
-        return read_layout(self.folder)
+    def prepare(self, place: Path) -> None:
+        """Decodes all pictures into the folder `place`, from where it was interrupted.
 
-    def features(self) -> dict[str, Any]:
-        import tensorflow_datasets as tfds
-
-        image = tfds.features.Image(shape=(*self.size, self.channels))
-        classes = list(self.layout.classes)
-        return {"image": image} | ({"label": tfds.features.ClassLabel(names=classes)} if classes else {})
-
-    def splits(self, metadata: dict[str, Any]) -> dict[str, Examples]:
-        del metadata
-        _warn_left_out(self.folder, self.layout)
-        splits = _without_copies(self.folder, self.layout.splits)
+        Raises:
+          DataError: no layout, too many unreadable pictures, or no room.
+        """
+        layout = read_layout(self.folder)
+        _warn_left_out(self.folder, layout)
+        splits = {
+            name: in_mixed_order(rows, name) for name, rows in _without_copies(self.folder, layout.splits).items()
+        }
         skipped = Skipped(sum(map(len, splits.values())))
-        last = list(splits)[-1]
-        return {name: self._examples(name, rows, skipped, name == last) for name, rows in splits.items()}
+        labels: list[str | None] = []
 
-    def _examples(self, split: str, rows: list[tuple[Path, str | None]], skipped: "Skipped", last: bool) -> Examples:
-        """Of one split; `skipped` gathers, over all splits, what is not read."""
-        log = logging.getLogger(__name__)
-        labels: set[str | None] = set()
-        for key, (path, label) in enumerate(rows):
-            try:
-                image = read_picture(path, self.size, self.channels)
-            except Exception as error:  # Pillow raises a dozen kinds, by format
-                (skipped.large if isinstance(error, TooLarge) else skipped.broken).append(path)
-                log.warning("skipped %s: %s", printable(path), " ".join(str(error).split()))
-                continue
-            labels.add(label)
-            yield key, {"image": png(image)} | ({} if label is None else {"label": label})
-        skipped.check(self.folder, enough=bool(labels), last=last)
-        if missing := sorted(set(self.layout.classes) - labels):
-            log.warning("no picture of the label %s in the split %s", ", ".join(missing), split)
+        def check(split: str, unread: dict[Path, Unread]) -> None:
+            read = [label for path, label in splits[split] if path not in unread]
+            labels.extend(read)
+            skipped.add(unread)
+            skipped.check(self.folder, enough=bool(read), last=split == list(splits)[-1])
+            if missing := sorted(set(layout.classes) - set(read)):
+                word = ", ".join(missing)
+                logging.getLogger(__name__).warning("no picture of the label %s in the split %s", word, split)
+
+        spec = ArraySpec((*self.size, self.channels), classes=layout.classes)
+        paths = {split: [path for path, _ in rows] for split, rows in splits.items()}
+        parts = write_pictures(place, self.name, paths, spec, check)
+        index: dict[str | None, int] = {label: i for i, label in enumerate(layout.classes)}
+        found = np.array([index[label] for label in labels], np.int32) if layout.classes else None
+        write_meta(place, parts, found, spec)
+
+
+def in_mixed_order(rows: Sequence[Row], split: str) -> list[Row]:
+    """An order in which a slice such as train[:10%] has something of everything, the one of TFDS (salted MD5)."""
+    salted = hashlib.md5(split.encode(), usedforsecurity=False)
+
+    def place(i: int) -> bytes:
+        digest = salted.copy()
+        digest.update(str(i).encode())
+        return digest.digest()
+
+    return [rows[i] for i in sorted(range(len(rows)), key=place)]
 
 
 @dataclass
@@ -192,6 +212,13 @@ class Skipped:
     total: int
     broken: list[Path] = field(default_factory=list)
     large: list[Path] = field(default_factory=list)
+
+    def add(self, unread: Mapping[Path, Unread]) -> None:
+        """Names what could not be read of a split."""
+        log = logging.getLogger(__name__)
+        for path, reason in sorted(unread.items()):
+            (self.large if reason.large else self.broken).append(path)
+            log.warning("skipped %s: %s", printable(path), reason.message)
 
     def check(self, folder: Path, *, enough: bool, last: bool) -> None:
         """After a split. Raises DataError where nothing of it could be read or, in the end, too much could not."""
@@ -214,9 +241,7 @@ def _warn_left_out(folder: Path, layout: Layout) -> None:
         log.warning("left out labels without pictures: %s", ", ".join(map(printable, layout.empty)))
 
 
-def _without_copies(
-    folder: Path, splits: dict[str, list[tuple[Path, str | None]]]
-) -> dict[str, list[tuple[Path, str | None]]]:
+def _without_copies(folder: Path, splits: dict[str, list[Row]]) -> dict[str, list[Row]]:
     """The splits, what is held out not among what is trained on; files are read where their sizes are equal only."""
     held = [path for name, rows in splits.items() if name != "train" for path, _ in rows]
     by_size: dict[int, list[Path]] = {}
@@ -226,7 +251,10 @@ def _without_copies(
 
     def digest(path: Path) -> bytes:
         if path not in digests:
-            digests[path] = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else bytes(str(path), "utf-8")
+            try:
+                digests[path] = hashlib.sha256(path.read_bytes()).digest()
+            except OSError:  # a link to nowhere
+                digests[path] = os.fsencode(path)
         return digests[path]
 
     copies = [
