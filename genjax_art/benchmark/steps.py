@@ -104,7 +104,14 @@ class Ours:
 class Peer:
     """The same row in PyTorch, in a process of its own."""
 
-    def __init__(self, python: str, experiment: Experiment, shape: tuple[int, ...], modes: tuple[str, ...]):
+    def __init__(
+        self,
+        python: str,
+        experiment: Experiment,
+        shape: tuple[int, ...],
+        modes: tuple[str, ...],
+        on: Mapping[str, str] = {"device": "cpu", "precision": "float32"},
+    ):
         optimizers = {
             name: {"learning_rate": o.learning_rate, **o.transform.options} for name, o in experiment.optimizers.items()
         }
@@ -116,6 +123,7 @@ class Peer:
             "batch_size": experiment.run.batch_size,
             "shape": shape,
             "modes": modes,
+            **on,
         }
         root = str(Path(__file__).resolve().parents[2])
         environment = {**os.environ, "PYTHONPATH": root}

@@ -1,4 +1,4 @@
-"""Training steps in plain PyTorch, eager (channels last) or compiled, and a worker that times them.
+"""Training steps in plain PyTorch: eager (channels last), compiled or as a CUDA graph, and a worker that times them.
 
 The worker is a process of its own, so that neither framework's threads and memory disturb the other's; it reads
 one JSON request a line and answers with one: {"rounds": n} -> {"ms": [...]}.
@@ -6,6 +6,7 @@ one JSON request a line and answers with one: {"rounds": n} -> {"ms": [...]}.
 
 import copy
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -49,7 +50,8 @@ def networks(model: str, shape: tuple[int, ...], options: Mapping[str, Any]) -> 
 
 def adam(module: nn.Module, optimizer: Mapping[str, Any]) -> torch.optim.Optimizer:
     betas = (optimizer["b1"], optimizer["b2"])
-    return torch.optim.Adam(module.parameters(), optimizer["learning_rate"], betas, fused=True)
+    on_gpu = next(module.parameters()).is_cuda  # a graph cannot ask the host for the count of steps
+    return torch.optim.Adam(module.parameters(), optimizer["learning_rate"], betas, fused=True, capturable=on_gpu)
 
 
 def average_into(average: nn.Module, module: nn.Module, decay: float = 0.999) -> None:
@@ -89,7 +91,7 @@ def gan_step(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Any], objec
         return -F.softplus(f).mean() if loss == "minimax" else F.softplus(-f).mean()
 
     def step(x: Tensor) -> Mapping[str, Tensor]:
-        fake = g(torch.randn(len(x), objective["latents"]))
+        fake = g(torch.randn(len(x), objective["latents"], device=x.device))
         tx["discriminator"].zero_grad(set_to_none=True)
         d_value = d_loss(x, fake.detach())
         d_value.backward()
@@ -116,7 +118,7 @@ def vae_step(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Any], objec
 
     def step(x: Tensor) -> Mapping[str, Tensor]:
         mu, logvar = encoder(x)
-        noise = torch.randn(len(x), k, mu.shape[-1])
+        noise = torch.randn(len(x), k, mu.shape[-1], device=x.device)
         z = mu[:, None] + (0.5 * logvar).exp()[:, None] * noise
         logits = decoder(z.view(len(x) * k, -1)).permute(0, 2, 3, 1).reshape(len(x), k, -1)
         x01 = ((x + 1) / 2).permute(0, 2, 3, 1).reshape(len(x), 1, -1)
@@ -126,7 +128,7 @@ def vae_step(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Any], objec
             loss = (kl - log_x[:, 0]).mean()
         else:
             log_z = 0.5 * (noise**2 - z**2 + logvar[:, None]).sum(-1)
-            loss = -(torch.logsumexp(log_x + log_z, 1) - torch.log(torch.tensor(float(k)))).mean()
+            loss = -(torch.logsumexp(log_x + log_z, 1) - math.log(k)).mean()
         tx.zero_grad(set_to_none=True)
         loss.backward()
         tx.step()
@@ -136,20 +138,59 @@ def vae_step(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Any], objec
     return step
 
 
-def make_step(request: Mapping[str, Any], compiled: bool) -> tuple[Step, Tensor]:
-    """The step of a benchmark row, and a batch for it."""
+class InBfloat16(nn.Module):
+    """A network that computes in bfloat16 where autocast does, between float32 inputs and outputs."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, *inputs: Tensor) -> Any:
+        with torch.autocast(inputs[0].device.type, torch.bfloat16):
+            out = self.net(*inputs)
+        return tuple(y.float() for y in out) if isinstance(out, tuple) else out.float()
+
+
+def make_step(request: Mapping[str, Any], mode: str) -> tuple[Step, Tensor]:
+    """The step of a benchmark row, and a batch for it, on the row's device and in its precision."""
     torch.manual_seed(0)
+    device, precision = request.get("device", "cpu"), request.get("precision", "float32")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "float32"
+    torch.backends.cudnn.benchmark = device == "cuda"
     shape = tuple(request["shape"])
     nets = networks(request["model"], shape, request["model_options"])
     for name, net in nets.items():
         if request["model"] == "r3gan":
             torch_r3gan.randomise(net)
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        nets[name] = torch.compile(net) if compiled else net  # type: ignore[assignment]
+        net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = InBfloat16(net) if precision == "bfloat16" else net
+        nets[name] = torch.compile(net) if mode == "compiled" else net  # type: ignore[assignment]
     objective = {**request["objective_options"], "latents": request["model_options"]["latents"]}
     make = gan_step if "generator" in nets else vae_step
-    x = torch.rand(request["batch_size"], *shape) * 2 - 1
-    return make(nets, request["optimizers"], objective), x.permute(0, 3, 1, 2)
+    x = (torch.rand(request["batch_size"], *shape, device=device) * 2 - 1).permute(0, 3, 1, 2)
+    step = make(nets, request["optimizers"], objective)
+    return (graphed(step, x) if mode == "graphs" else step), x
+
+
+def graphed(step: Step, x: Tensor) -> Step:
+    """`step` on `x` as one CUDA graph: the host sends it whole, so that small kernels follow one another at once."""
+    if not x.is_cuda:
+        raise RuntimeError("CUDA graphs want a GPU")
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step(x)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        losses = step(x)
+
+    def replay(_: Tensor) -> Mapping[str, Tensor]:
+        graph.replay()
+        return losses
+
+    return replay
 
 
 def main() -> None:
@@ -162,7 +203,7 @@ def main() -> None:
     steps: dict[str, tuple[Step, Tensor]] = {}
     for mode in modes:
         try:
-            steps[mode] = make_step(request, compiled=mode == "compiled")
+            steps[mode] = make_step(request, mode)
             for _ in range(3):
                 steps[mode][0](steps[mode][1])
         except Exception as error:  # a mode that does not work here is reported, not hidden

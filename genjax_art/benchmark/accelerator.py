@@ -1,0 +1,119 @@
+"""Every check that needs a GPU or TPU, in one command that fits into minutes.
+
+python -m genjax_art.benchmark accelerator --minutes 8 [--only peaks parity] [--out DIR] [--json FILE]
+
+Parts come in the order of what is wanted most, each in a process of its own, so that one that fails, hangs or wants too
+much memory does not end the others. Each row is written as soon as it is measured. Exit 1 where a check fails; the last
+line says what. `--tiny` runs all parts on small nets, on any device.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genjax_art.benchmark.device.row import Row
+from genjax_art.errors import RunError, unknown
+from genjax_art.options import parse
+from genjax_art.train.process import prepare_process
+
+PARTS = {"peaks": 60, "epochs": 240, "parity": 150, "wide": 240, "steps": 300, "resume": 120}  # seconds at most
+KEEP = 10.0  # seconds to write and say what was found
+
+
+@dataclass(frozen=True)
+class Command:
+    """Measure the accelerator of this machine."""
+
+    minutes: float = 8.0
+    """For all of it."""
+    only: tuple[str, ...] = ()
+    """Names of parts (default: all)."""
+    tiny: bool = False
+    """Small nets and few steps: does it all run?"""
+    out: Path | None = None
+    """A folder for generated pictures."""
+    json: Path | None = None
+    """Write the rows here, each as soon as it is measured."""
+    part: str = ""
+    """Run one part in this process and print its rows; what this command calls for each of them."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints a line a row.
+
+    Raises:
+      RunError: a check fails, or a part ends without its rows.
+    """
+    command = parse(Command, arguments, "python -m genjax_art.benchmark accelerator")
+    for name in (*command.only, *([command.part] if command.part else [])):
+        if name not in PARTS:
+            raise unknown("part", name, PARTS)
+    if command.part:
+        run_part(command)
+        return
+    ends = time.monotonic() + 60 * command.minutes - KEEP
+    table: list[dict[str, Any]] = []
+    for name in command.only or PARTS:
+        left = ends - time.monotonic()
+        if left < 5:
+            table.append(line_of(name, Row("not begun", note="no time was left")))
+            continue
+        for row in rows_of(name, command, min(left, PARTS[name])):
+            table.append(row)
+            said = {True: "holds", False: "FAILS", None: ""}[row["holds"]]
+            print(f"{row['part']}: {row['name']} {said} {json.dumps(row['values'])} {row['note']}", flush=True)
+            if command.json:
+                command.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    failed = [f"{row['part']}: {row['name']}" for row in table if row["holds"] is False]
+    if failed:
+        raise RunError(f"{len(failed)} of {len(table)} rows fail: {'; '.join(failed)}")
+    print(f"all of {len(table)} rows hold or were measured")
+
+
+def run_part(command: Command) -> None:
+    """The rows of one part, a line of JSON each."""
+    prepare_process()
+    module = importlib.import_module(f"genjax_art.benchmark.device.{command.part}")
+    takes_out = "out" in inspect.signature(module.rows).parameters
+    for row in module.rows(command.tiny, **({"out": command.out} if takes_out else {})):
+        print(json.dumps(line_of(command.part, row)), flush=True)
+
+
+def line_of(part: str, row: Row) -> dict[str, Any]:
+    return {"part": part, **dataclasses.asdict(row)}
+
+
+def rows_of(name: str, command: Command, seconds: float) -> Any:
+    """The rows of a part as its process prints them; one that fails where it ends badly or takes too long."""
+    words = ["--part", name, *(["--tiny"] if command.tiny else [])]
+    words += ["--out", str(command.out)] if command.out else []
+    began = time.monotonic()
+    process = subprocess.Popen(
+        ["timeout", str(int(seconds)), sys.executable, "-m", "genjax_art.benchmark", "accelerator", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        for text in process.stdout:
+            if text.startswith("{"):
+                yield json.loads(text)
+        status = process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+    took = time.monotonic() - began
+    if status == 124:
+        yield line_of(name, Row("ended", {"seconds": round(took)}, None, f"its {seconds:.0f} s were over"))
+    elif status:
+        yield line_of(name, Row("ended", {"status": status}, False, "see its last lines above"))
+    else:
+        yield line_of(name, Row("took", {"seconds": round(took, 1)}))

@@ -1,0 +1,107 @@
+"""Step times of the usual rows by precision, beside the same models in PyTorch on the same device."""
+
+import sys
+import time
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import jax
+import numpy as np
+
+from genjax_art.benchmark import steps as usual
+from genjax_art.benchmark.device.peaks import product_peak
+from genjax_art.benchmark.device.row import PRECISIONS, Row, in_precision, seconds_of
+from genjax_art.build import build_plan
+from genjax_art.config import Experiment, with_run
+from genjax_art.data.contract import synthetic_source
+from genjax_art.run import feed
+from genjax_art.run.training import compile_plan, initial_state
+from genjax_art.spec import ArraySpec
+from genjax_art.train.step import make_step
+
+ORDER = ("dcgan", "dcgan-small", "conv-vae", "mlp-gan", "mlp-vae", "r3gan-small")
+CALL = 25  # steps
+GOAL = 1.3  # times as fast as the best mode of PyTorch
+MODES = ("eager", "graphs", "compiled")
+
+
+def rows(tiny: bool) -> Iterator[Row]:
+    names, precisions = (("mlp-vae",), ("float32",)) if tiny else (ORDER, PRECISIONS)
+    for name in names:
+        experiment, shape = usual.rows()[name]
+        for precision in reversed(precisions):
+            yield one(name, in_precision(experiment, precision), shape, precision, tiny)
+
+
+def one(name: str, experiment: Experiment, shape: tuple[int, ...], precision: str, tiny: bool) -> Row:
+    """Our step, several in a call on data that lie on the device, and PyTorch's."""
+    values = ours(experiment, shape, 2 if tiny else CALL, tiny)
+    peak = product_peak(precision, 256 if tiny else 8192)
+    values["share_of_peak"] = round(values["tflops"] * 1e12 / peak, 4)
+    try:
+        peer = theirs(experiment, shape, precision, ("eager",) if tiny else MODES)
+    except Exception as error:  # PyTorch is not here, or refuses: ours counts without it
+        return Row(f"{name}, {precision}", values, note=f"no PyTorch: {str(error)[:200]}")
+    values |= peer
+    if not peer["torch_ms"]:
+        return Row(f"{name}, {precision}", values, note="PyTorch ran in no mode")
+    values["ratio"] = round(min(peer["torch_ms"].values()) / values["ms"], 2)
+    return Row(f"{name}, {precision}", values, None if tiny else values["ratio"] >= GOAL)
+
+
+def ours(
+    experiment: Experiment, shape: tuple[int, ...], call: int, tiny: bool = False, classes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Milliseconds a step, compile time, FLOPs, memory."""
+    experiment = with_run(experiment, steps_per_call=call)
+    if tiny:
+        experiment = with_run(experiment, batch_size=8)
+    plan = build_plan(experiment, ArraySpec(shape, classes=classes))
+    source = synthetic_source(plan.spec, 64 if tiny else 4096, seed=0, dtype=np.uint8)
+    data = feed.data_of(plan, source)
+    compiled = compile_plan(plan, "jit", data)
+    stream = feed.stream_of(plan, source, 0, data)
+    batches = [next(stream) for _ in range(call)]
+    stacked = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
+    fed = compiled.put_batches(stacked) if call > 1 else compiled.put_batch(batches[0])
+    holder = [compiled.put_state(initial_state(plan))]
+
+    def many() -> Any:
+        holder[0], metrics = compiled.several(holder[0], fed) if call > 1 else compiled.step(holder[0], fed)
+        return metrics
+
+    began = time.perf_counter()
+    jax.block_until_ready(many())
+    first = time.perf_counter() - began
+    ms = 1e3 * seconds_of(many, least=0.05 if tiny else 0.5) / call
+    flops = flops_of(plan)
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return {
+        "ms": round(ms, 4),
+        "images_per_s": round(1e3 * plan.images_per_step / ms),
+        "first_call_s": round(first, 1),
+        "flops": flops,
+        "tflops": round(flops / ms / 1e9, 3),
+        "peak_memory_mib": round(stats.get("peak_bytes_in_use", 0) / 2**20),
+    }
+
+
+def flops_of(plan: Any) -> float:
+    """Floating-point operations of one step, as XLA counts them before it takes a library's kernels."""
+    step = make_step(plan.method.players, ema=plan.ema)
+    rows = jax.ShapeDtypeStruct((plan.images_per_step, *plan.spec.shape), np.float32)
+    labels = jax.ShapeDtypeStruct((plan.images_per_step,), np.int32)
+    costs: Any = jax.jit(step).lower(plan.state_shapes(), {"x": rows, "label": labels}).cost_analysis()
+    return float(costs["flops"])
+
+
+def theirs(experiment: Experiment, shape: tuple[int, ...], precision: str, modes: tuple[str, ...]) -> dict[str, Any]:
+    """Milliseconds a step of PyTorch in each mode that it runs in, and why it does not run in the others."""
+    on = {"device": "cuda" if jax.default_backend() == "gpu" else "cpu", "precision": precision}
+    peer = usual.Peer(sys.executable, experiment, shape, modes, on)
+    try:
+        found = {mode: round(median(peer.run(mode, 3)), 4) for mode in peer.modes}
+    finally:
+        peer.close()
+    return {"torch": peer.version, "torch_ms": found, "torch_notes": peer.notes}
