@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -18,6 +19,7 @@ from genjax_art.data.pictures_on_disk import ARRAY, LABELS, META, PictureRows, o
 from genjax_art.spec import ArraySpec
 
 LOCK = ".lock"
+BAR_SECONDS = 0.25  # between changes of the bar
 FEW_BYTES = 2**22  # of files that are decoded here: that takes as long as to start processes
 
 
@@ -172,8 +174,13 @@ def _bar(name: str, total: int, done: int) -> Iterator[Callable[[], object]]:
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, expand=True) as bar:
         task = bar.add_task("", total=total, completed=done, rate="-")
 
+        seen, shown = done, 0.0
+
         def advance() -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, advance=1, rate="-" if speed is None else f"{speed:,.0f}")
+            nonlocal seen, shown
+            seen += 1
+            if seen == total or time.monotonic() - shown >= BAR_SECONDS:
+                shown, speed = time.monotonic(), bar.tasks[0].speed
+                bar.update(task, completed=seen, rate="-" if speed is None else f"{speed:,.0f}")
 
         yield advance
