@@ -6,6 +6,7 @@ python train.py --resume --run-dir runs/dcgan-small --steps 8000
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from genjax_art import interrupts
 
@@ -23,6 +24,12 @@ def train(arguments: Sequence[str]) -> int:
     prepare_process()
     check_alone()
     experiment = placed(command.experiment)
+    if command.profile:
+        from genjax_art.run.profile import profile, show
+
+        source, folder = build_source(experiment), command.run_dir or Path("runs") / experiment.name
+        show(profile(build_plan(experiment, source.spec), source, folder, command.profile))
+        return 0
     with claim(command.run_dir, experiment.name, experiment.run.steps, resume=command.resume) as folder:
         source, content = build_source(experiment), None
         if command.resume:

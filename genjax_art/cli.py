@@ -44,6 +44,9 @@ class TrainCommand:
     ema_half_life, ema_burn_in, precision."""
     trust: tuple[str, ...] = ()
     """Modules from outside this package that a resumed run names and that may be imported."""
+    profile: int = 0
+    """Instead of training, time and trace so many steps on one device, into the folder profile of --run-dir (default:
+    runs/NAME), and print what they cost. Nothing else is read or written there."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the traceback of an error."""
 
@@ -150,6 +153,10 @@ def parse_train(arguments: Sequence[str]) -> TrainCommand:
     command = TrainCommand(untyped(found.experiment), **values)
     if command.resume and command.run_dir is None:
         raise UsageError("--resume needs --run-dir, the folder of the run to go on with")
+    if command.profile < 0:
+        raise UsageError(f"--profile must be a number of steps, at least 1, got {command.profile}")
+    if command.profile and (command.resume or command.parallel not in (None, "jit")):
+        raise UsageError("--profile makes steps of its own on one device: leave --resume and --parallel out")
     if command.changed and not command.resume:
         raise UsageError("--changed needs --resume: it says what may differ from the run's own experiment")
     if saved is not None:

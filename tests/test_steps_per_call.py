@@ -115,7 +115,10 @@ def test_seeds_gather_each_their_own_rows(tmp_path):
 
 
 def test_what_is_due_ends_a_call():
-    """Logs and hooks see the same steps; no call goes beyond one."""
+    """Logs and hooks see the same steps; no call goes beyond one. No log waits for a call without the next being sent.
+
+    Each is noted with the steps that had been sent by then.
+    """
     calls, logs, saves = [], [], []
     plan = plan_of()
     inner = compile_plan(plan, "jit")
@@ -141,15 +144,21 @@ def test_what_is_due_ends_a_call():
         compiled.put_state(initial_state(plan)),
         stream,
         steps=11,
-        log=lambda step, _: logs.append(step),
+        log=lambda step, _: logs.append((step, sum(calls))),
         log_every=4,
-        hooks=[Hook(6, lambda step, _: saves.append(step))],
+        hooks=[Hook(6, lambda step, _: saves.append((step, sum(calls))))],
         steps_per_call=3,
     )
-    assert (logs, saves) == ([4, 8, 11], [6, 11])
+    assert logs == [(4, 5), (8, 11), (11, 11)]
+    assert saves == [(6, 6), (11, 11)]
     assert calls == [3, 1, 1, 1, 1, 1, 3]
     with pytest.raises(RunError, match="the data ended after step 2 of 9"):
         train(compiled, compiled.put_state(initial_state(plan)), [next(stream)] * 2, steps=9, steps_per_call=3)
+    logs.clear()
+    with pytest.raises(RunError, match="the data ended after step 2 of 9"):
+        state = compiled.put_state(initial_state(plan))
+        train(compiled, state, [next(stream)] * 2, steps=9, log=lambda step, _: logs.append(step), log_every=2)
+    assert logs == [2]
 
 
 def test_the_default_divides_the_cycles_of_a_run_and_is_one_on_cpu(monkeypatch):

@@ -21,6 +21,7 @@ CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 CURVES = "curves.png"
+PROFILE = "profile"  # of a step (see `profile.py`)
 ROOM = 200  # bytes of the longest name below a run folder, at least
 HISTORY = "history"  # in the config: what was changed when the run was resumed (see `changes.py`)
 CONTENT = "content"  # in the config: what the data hold (see `world.py`)
@@ -110,12 +111,12 @@ def check_folder(folder: Path, steps: int, *, resume: bool) -> None:
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether `folder` holds nothing, or a run that has saved nothing: no checkpoint, whole or not."""
+    """Whether `folder` holds nothing (but a profile), or a run that has saved nothing: no checkpoint, whole or not."""
     if not folder.is_dir():
         return False
     if is_run(folder):
         return last_step(folder) == 0
-    return all(path.name == LOCK or LEFTOVER.fullmatch(path.name) for path in folder.iterdir())
+    return all(path.name in (LOCK, PROFILE) or LEFTOVER.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _check_length(folder: Path) -> None:

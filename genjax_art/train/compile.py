@@ -10,8 +10,8 @@ All three modes run the same step on the same global batch and give the same par
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from time import monotonic
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -141,12 +141,49 @@ def _compiled(
     arrays = jax.device_put(dict(data.arrays), where)
     specs = (None, PartitionSpec(None, DEVICE_AXIS))
     programs = [compile(body, spec) for body, spec in zip(bodies, specs, strict=True)]
-    step, several = (partial(_on_data, program, arrays) for program in programs)
+    step, several = (_OnData(program, arrays) for program in programs)
     return Compiled(step, several, lambda state: _put(state, where), *puts, how)
 
 
-def _on_data(program: Callable[..., Any], arrays: Data, state: TrainState, batch: Mapping[str, Any]) -> Any:
-    return program(state, batch, arrays)
+@dataclass(frozen=True, repr=False)
+class _OnData:
+    program: Any  # of `jax.jit` or `jax.pmap`
+    arrays: Data
+
+    def __call__(self, state: TrainState, batch: Mapping[str, Any]) -> Any:
+        return self.program(state, batch, self.arrays)
+
+
+def lower(
+    call: Step | Several, state: Any, batch: Mapping[str, Any], platforms: tuple[str, ...] | None = None
+) -> jax.stages.Lowered:
+    """The program of a `Compiled`'s `step` or `several`, not yet compiled; nothing is run.
+
+    Args:
+      call: from `compile_step`.
+      state, batch: as for a call, or their shapes.
+      platforms: lowered for these ("cuda", "tpu"), whatever this machine has; `jit` and `mesh` only.
+    """
+    assert isinstance(call, _OnData), "a step of compile_step"
+    if platforms is None:
+        return call.program.lower(state, batch, call.arrays)
+    return call.program.trace(state, batch, call.arrays).lower(lowering_platforms=platforms)
+
+
+class Ahead(NamedTuple):
+    call: Any  # does what the step does that was compiled, for arguments of the same shapes
+    lowered: jax.stages.Lowered
+    program: jax.stages.Compiled
+    seconds: float  # that compiling took
+
+
+def compile_ahead(call: Step | Several, state: TrainState, batch: Mapping[str, Any]) -> Ahead:
+    """`call`, compiled for these arguments; nothing is run."""
+    assert isinstance(call, _OnData), "a step of compile_step"
+    lowered = lower(call, state, batch)
+    began = monotonic()
+    program = lowered.compile()
+    return Ahead(_OnData(program, call.arrays), lowered, program, monotonic() - began)
 
 
 def _put(state: TrainState, where: Any) -> TrainState:

@@ -1,4 +1,4 @@
-"""The loop around a compiled step: feed it, read its metrics one step later, call hooks when they are due."""
+"""The loop around a compiled step: feed it, read its metrics one call later, call hooks when they are due."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -50,7 +50,8 @@ def train(
     first those that an interrupted run left, and is kept up to date before each hook, so that they can be kept.
 
     The host never waits for the call that it has just sent, only for the one before: the device always has work, and
-    memory for batches is bounded.
+    memory for batches is bounded. So a log is written when the next call was sent. Only hooks, which get the state,
+    and the end of the run wait for the last call; what is logged at the same step comes before them.
 
     Raises:
       NotFinite: a metric is not finite. RunError: the data ends. No hook ever sees a state after such a step.
@@ -59,25 +60,36 @@ def train(
     pending: list[Mapping[str, jax.Array]] = []  # not yet read
     rows = [] if since_log is None else since_log
     cycles = [log_every, *(hook.every for hook in hooks)]
+    owed = False  # a log of `step`, the last that was sent
+
+    def read() -> None:
+        """All pending metrics; the log that is owed."""
+        nonlocal owed
+        rows.extend(_fetch(pending, last=step))
+        pending.clear()
+        if owed:
+            log(step, _summary(rows))
+            rows.clear()
+        owed = False
+
     while step < steps:
         due_in = min([steps - step, *(every - step % every for every in cycles if every)])
         fed = list(islice(source, steps_per_call if steps_per_call <= due_in else 1))
         if not fed or 1 < len(fed) < steps_per_call:
+            read()
             raise RunError(f"the data ended after step {step + len(fed)} of {steps}")
         state, metrics = _call(compiled, state, fed)
-        step += len(fed)
-        if pending:
+        if owed:
+            read()
+        elif pending:
             jax.block_until_ready(pending[-1])
+        step += len(fed)
         pending.append(metrics)
+        owed = is_time(step, log_every, step == steps)
         last = stop(step) or step == steps
         due = [hook for hook in hooks if is_time(step, hook.every, last)]
-        logging = is_time(step, log_every, step == steps)
-        if due or logging:
-            rows += _fetch(pending, last=step)
-            pending = []
-        if logging:
-            log(step, _summary(rows))
-            rows.clear()
+        if due or (last and owed):
+            read()
         for hook in due:
             hook.act(step, state)
         if last:
