@@ -24,6 +24,7 @@ from rich.table import Table
 from genjax_art.build import Plan
 from genjax_art.data.contract import Source
 from genjax_art.files import refuse_link, replacing
+from genjax_art.models.flops import flops_of
 from genjax_art.run.feed import data_of, steps_per_call, stream_of
 from genjax_art.run.layout import PROFILE
 from genjax_art.run.trace import NO_EVENTS, device_events, idle_share, summed
@@ -55,7 +56,7 @@ class Profile:
     milliseconds: float
     """A step, without tracing, with its data and logs."""
     flops: float | None
-    """Of a step, as it is before the compiler makes library calls of it, which it does not count."""
+    """Of a step's products and convolutions; see `models/flops.py`."""
     matrix_peak: dict[str, float]
     """FLOP/s of a large matrix product, for each dtype in which the step has products or convolutions."""
     bytes: float | None
@@ -142,7 +143,7 @@ def profile(plan: Plan, source: Source, folder: Path, steps: int) -> Profile:
         steps_per_call=per_call,
         compile_seconds=used.seconds,
         milliseconds=seconds / steps * 1e3,
-        flops=_cost(one.lowered, "flops"),
+        flops=flops_of(compiled.step, state, compiled.put_batch(first)) or None,
         matrix_peak={dtype: matrix_peak(dtype) for dtype in dtypes_of_products(one.lowered.as_text())},
         bytes=_cost(one.program, "bytes accessed"),
         copy_peak=copy_peak(),

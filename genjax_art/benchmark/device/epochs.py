@@ -29,8 +29,7 @@ SHADES = 20.0  # standard deviation of levels below which there are no digits; o
 def rows(tiny: bool, out: Path | None = None) -> Iterator[Row]:
     """With `out`, generated digits are written there: a sheet, and an array for measures."""
     source, note = data_of(tiny)
-    for precision in ("bfloat16",) if tiny else ("bfloat16", "tf32"):
-        yield trained(in_precision(experiment_of(tiny), precision), source, note, tiny, out)
+    yield trained(in_precision(experiment_of(tiny), "bfloat16"), source, note, tiny, out)
 
 
 def data_of(tiny: bool) -> tuple[Source, str]:

@@ -1,8 +1,10 @@
 """Step times of the usual rows by precision, beside the same models in PyTorch on the same device."""
 
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -15,13 +17,15 @@ from genjax_art.benchmark.device.row import PRECISIONS, Row, in_precision, secon
 from genjax_art.build import build_plan
 from genjax_art.config import Experiment, with_run
 from genjax_art.data.contract import synthetic_source
+from genjax_art.models.flops import flops_of
 from genjax_art.run import feed
+from genjax_art.run.trace import NO_EVENTS, device_events, idle_share, summed
 from genjax_art.run.training import compile_plan, initial_state
 from genjax_art.spec import ArraySpec
-from genjax_art.train.step import make_step
 
 ORDER = ("dcgan", "dcgan-small", "conv-vae", "mlp-gan", "mlp-vae", "r3gan-small")
 CALL = 25  # steps
+TOP, NAME = 12, 90  # operations that are listed, characters of a name
 GOAL = 1.3  # times as fast as the best mode of PyTorch
 MODES = ("eager", "graphs", "compiled")
 
@@ -75,7 +79,7 @@ def ours(
     jax.block_until_ready(many())
     first = time.perf_counter() - began
     ms = 1e3 * seconds_of(many, least=0.05 if tiny else 0.5) / call
-    flops = flops_of(plan)
+    flops = flops_of(compiled.step, holder[0], compiled.put_batch(batches[0]))
     stats = jax.local_devices()[0].memory_stats() or {}
     return {
         "ms": round(ms, 4),
@@ -84,16 +88,25 @@ def ours(
         "flops": flops,
         "tflops": round(flops / ms / 1e9, 3),
         "peak_memory_mib": round(stats.get("peak_bytes_in_use", 0) / 2**20),
+        **traced(many),
     }
 
 
-def flops_of(plan: Any) -> float:
-    """Floating-point operations of one step, as XLA counts them before it takes a library's kernels."""
-    step = make_step(plan.method.players, ema=plan.ema)
-    rows = jax.ShapeDtypeStruct((plan.images_per_step, *plan.spec.shape), np.float32)
-    labels = jax.ShapeDtypeStruct((plan.images_per_step,), np.int32)
-    costs: Any = jax.jit(step).lower(plan.state_shapes(), {"x": rows, "label": labels}).cost_analysis()
-    return float(costs["flops"])
+def traced(call: Callable[[], Any]) -> dict[str, Any]:
+    """Which operations of the device a call takes most of its time with, and the share in which it does none."""
+    with tempfile.TemporaryDirectory() as home:
+        options = jax.profiler.ProfileOptions()
+        options.python_tracer_level = 0  # calls of Python would crowd out the device's events
+        with jax.profiler.trace(home, profiler_options=options):
+            jax.block_until_ready(call())
+        files = list(Path(home).rglob("*.trace.json.gz"))
+        events = device_events(files[0]) if files else NO_EVENTS
+    longest = summed(events.operations)
+    whole = sum(length for _, length in longest)
+    return {
+        "device_idle": idle_share(events.busy),
+        "operations": {name[:NAME]: round(length / whole, 4) for name, length in longest[:TOP]},
+    }
 
 
 def theirs(experiment: Experiment, shape: tuple[int, ...], precision: str, modes: tuple[str, ...]) -> dict[str, Any]:
