@@ -22,7 +22,7 @@ from helpers import write_picture
 # halves the time (newer ones do not know that flag). Flags of the environment come last and win.
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    + ("" if jax.version.__version_info__ >= (0, 12) else "--xla_cpu_use_fusion_emitters=false ")
+    + ("" if jax.version.__version_info__ >= (0, 11) else "--xla_cpu_use_fusion_emitters=false ")
     + os.environ.get("XLA_FLAGS", "")
 )
 
