@@ -96,11 +96,9 @@ def rows_of(name: str, command: Command, seconds: float) -> Any:
     words = ["--part", name, *(["--tiny"] if command.tiny else [])]
     words += ["--out", str(command.out)] if command.out else []
     began = time.monotonic()
-    process = subprocess.Popen(
-        ["timeout", str(int(seconds)), sys.executable, "-m", "genjax_art.benchmark", "accelerator", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    limit = ["timeout", "--kill-after=2", str(int(seconds))]  # a signal alone would wait for the end of a compilation
+    command_line = [*limit, sys.executable, "-m", "genjax_art.benchmark", "accelerator", *words]
+    process = subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         for text in process.stdout:
@@ -111,7 +109,7 @@ def rows_of(name: str, command: Command, seconds: float) -> Any:
         if process.poll() is None:
             process.kill()
     took = time.monotonic() - began
-    if status == 124:
+    if status in (124, 137):
         yield line_of(name, Row("ended", {"seconds": round(took)}, None, f"its {seconds:.0f} s were over"))
     elif status:
         yield line_of(name, Row("ended", {"status": status}, False, "see its last lines above"))

@@ -43,7 +43,7 @@ def rows() -> dict[str, tuple[Experiment, tuple[int, ...]]]:
     batch_norm = {"generator_norm": "batch", "discriminator_norm": "batch"}
 
     table = {
-        "dcgan": (load_preset("dcgan"), GREY),
+        "dcgan": (with_options("dcgan", generator_norm="none"), GREY),
         "dcgan-small": (with_options("dcgan-small", conditional=False), GREY),
         "dcgan-32-batchnorm": (with_options("dcgan-art", width=64, growth=1, conditional=False, **batch_norm), COLOUR),
         "r3gan-small": (load_preset("r3gan-small"), COLOUR),

@@ -1,7 +1,9 @@
 """TensorBoard events, written by the caller: there a full disk is an error, and no thread waits for another."""
 
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ class Events:
     """A new file of events in `folder`, of a run from `start_step` on: TensorBoard forgets the later steps before."""
 
     def __init__(self, folder: Path, start_step: int):
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto import event_pb2
+        with _without("torch"):
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto import event_pb2
 
         folder.mkdir(parents=True, exist_ok=True)
         self._proto: Any = event_pb2
@@ -52,3 +55,16 @@ class Events:
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flushed = time.monotonic()
             self._writer.flush()
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """As if the module were not installed: tensorboardX loads it where it is, which takes seconds, for no use here."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]

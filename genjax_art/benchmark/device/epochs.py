@@ -1,6 +1,7 @@
 """DCGAN for 100 epochs of MNIST, a whole run in a folder: its seconds, and its digits."""
 
 import dataclasses
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -66,6 +67,8 @@ def trained(experiment: Experiment, source: Source, note: str, tiny: bool, out: 
         speeds = [r["images_per_second"] for r in read_metrics(folder / METRICS_FILE) if "images_per_second" in r]
         trained = load_run(folder)
         x = sampling.sample(trained.method, sampling.weights_of(trained.state)[0], n=100 if tiny else DIGITS, seed=0)
+        if out is not None:
+            shutil.copy(folder / METRICS_FILE, out / f"metrics-{precision}.jsonl")
     digits = np.clip(np.round(127.5 * (x[..., 0] + 1)), 0, 255).astype(np.uint8)
     if out is not None:
         np.savez_compressed(out / f"digits-{precision}.npz", x=digits)
