@@ -109,7 +109,7 @@ def rows_of(name: str, command: Command, seconds: float) -> Any:
         if process.poll() is None:
             process.kill()
     took = time.monotonic() - began
-    if status in (124, 137):
+    if status in (124, 137, -9):
         yield line_of(name, Row("ended", {"seconds": round(took)}, None, f"its {seconds:.0f} s were over"))
     elif status:
         yield line_of(name, Row("ended", {"status": status}, False, "see its last lines above"))
