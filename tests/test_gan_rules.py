@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import thorough
 from small import noise_batch, small_networks
 from test_objectives import BATCH, NETWORKS, REAL, SGD, loss_of
 
@@ -332,7 +333,9 @@ def test_a_pair_of_values_goes_from_the_first_to_the_second():
         assert weight == pytest.approx(0.2 + 0.8 * (1 + np.cos(np.pi * share)) / 2, abs=1e-4)
 
 
-@pytest.mark.parametrize(("model", "kind"), TOGETHER)
+@pytest.mark.parametrize(
+    ("model", "kind"), [pair for pair in TOGETHER if pair != ("mlp", "clip")] + thorough(("mlp", "clip"))
+)
 def test_rules_together_step_alike_on_one_device_and_on_eight(model, kind):
     spec = SHAPES[kind]
     networks = small_networks(model, spec, minibatch_deviation=2, width=4)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import thorough
 from small import gan_experiment, noise_batch, vae_experiment
 
 from genjax_art.build import build_plan
@@ -105,7 +106,10 @@ def assert_same(one, other, rtol=1e-5, atol=1e-6):
         np.testing.assert_allclose(a, b, rtol, atol, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+RARE = ("music vae", "iwae", "wgan-gp in packs")
+
+
+@pytest.mark.parametrize("name", [*(name for name in EXPERIMENTS if name not in RARE), *thorough(*RARE)])
 def test_micro_batches_make_the_update_of_one_batch(name):
     """Parameters, and what is carried along: spectral vectors, memories of judges, counts of updates."""
     steps = 4 if "adaptive" in name else 2  # the probability is adapted at every fourth update

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers import thorough
 from PIL import Image
 
 from genjax_art import load_run
@@ -52,7 +53,7 @@ def trained(command, tmp_path_factory, tmp_path):
     return copy
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["two_judges", "two_level_vae", *thorough("vae_gan", "learned_prior")])
 def test_a_method_of_ones_own_trains_resumes_and_draws(name, command, trained, tmp_path):
     trust, run = ["--trust", *METHODS[name]], trained(name)
     ended = command("train", "--resume", "--run-dir", run, "--steps", 4, "--parallel", "jit", *trust)

@@ -83,6 +83,7 @@ def test_first_parameters_do_not_depend_on_the_precision():
         jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.thorough
 def test_on_cpu_float32_is_what_it_was(monkeypatch):
     """To the bit, and so is tf32."""
     found = [stepped(penalised(name, generator_norm="batch"), 2) for name in ("float32", "tf32")]
@@ -128,6 +129,7 @@ def test_bfloat16_is_finite_where_float32_is(scale):
     assert metrics["finite"] == 1
 
 
+@pytest.mark.thorough
 def test_all_modes_train_the_same_in_bfloat16():
     """As far as rounding goes: a device's share of a sum is rounded by itself. Adam makes steps of signs: so SGD."""
     experiment = penalised("bfloat16", generator_norm="batch")

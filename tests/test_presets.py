@@ -30,7 +30,7 @@ def of_each_kind() -> list[str]:
 
 
 # of the same networks and game as another one, with labels or without, in other sizes
-LIKE_OTHERS = ("conv-vae-art", "dcgan", "r3gan-cifar10")
+LIKE_OTHERS = ("conv-vae-art", "dcgan", "r3gan-cifar10", "sngan-cifar10")
 OFTEN = [name for name in of_each_kind() if name not in LIKE_OTHERS]
 
 

@@ -110,6 +110,7 @@ def test_every_byte_is_the_number_that_the_host_makes_of_it():
         np.testing.assert_array_equal(found, to_range(x, own.spec))
 
 
+@pytest.mark.thorough
 def test_seeds_gather_each_their_own_rows(tmp_path):
     assert_close(result(tmp_path / "one", seeds=2), result(tmp_path / "several", seeds=2, steps_per_call=4))
 

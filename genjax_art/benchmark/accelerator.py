@@ -24,7 +24,8 @@ from genjax_art.errors import RunError, unknown
 from genjax_art.options import parse
 from genjax_art.train.process import prepare_process
 
-PARTS = {"peaks": 60, "epochs": 240, "parity": 150, "wide": 240, "steps": 300, "resume": 120}  # seconds at most
+# in this order; seconds at most
+PARTS = {"peaks": 60.0, "parity": 180.0, "steps": 240.0, "wide": 240.0, "resume": 150.0, "epochs": 240.0}
 KEEP = 10.0  # seconds to write and say what was found
 
 

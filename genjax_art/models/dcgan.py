@@ -97,7 +97,7 @@ class Discriminator(nn.Module):
                 h = BatchNorm()(h, train)
             h = nn.leaky_relu(h, 0.2)
         h = h.reshape(h.shape[0], -1)
-        logits = self.call(nn.Dense(1, dtype=jnp.float32), h, train)[:, 0]
+        logits = self.call(nn.Dense(1, dtype=wide(h).dtype), h, train)[:, 0]
         if label is not None:  # projection discriminator: arXiv:1802.05637
             embedding = nn.Embed(self.classes, h.shape[-1], embedding_init=self.embedding_init())
             logits = logits + jnp.sum(wide(self.call(embedding, label, train)) * wide(h), -1)

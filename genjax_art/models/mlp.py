@@ -56,7 +56,7 @@ class Discriminator(nn.Module):
             if self.deviation and layer == self.layers - 1:
                 h = MinibatchDeviation(self.deviation)(h)
             h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
-        out = {"logits": nn.Dense(1, dtype=jnp.float32)(h)[:, 0], "features": h}
+        out = {"logits": nn.Dense(1, dtype=wide(h).dtype)(h)[:, 0], "features": h}
         return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import BatchNorm
+from genjax_art.models.layers import BatchNorm, wide
 from genjax_art.music.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT, is_bars
 from genjax_art.music.tokens import in_range
 from genjax_art.spec import ArraySpec
@@ -133,7 +133,7 @@ class Discriminator(nn.Module):
         onsets = jnp.sum(x[..., : planes // 2], 2).reshape(b, steps // STEPS_PER_BAR, -1)
         onsets = act(nn.Dense(2 * w)(onsets))
         h = act(nn.Dense(8 * w)(jnp.concatenate([h, onsets], -1).reshape(b, -1)))
-        return {"logits": nn.Dense(1, dtype=jnp.float32)(h)[:, 0], "features": h}
+        return {"logits": nn.Dense(1, dtype=wide(h).dtype)(h)[:, 0], "features": h}
 
 
 def act(x: Float[Array, "*s"]) -> Float[Array, "*s"]:

@@ -112,7 +112,7 @@ class Discriminator(nn.Module):
                 h = MinibatchDeviation(self.deviation)(h)
             h = block(self.width, stride, level == 0, name=f"DownBlock_{level}")(h, train)
         h = jnp.sum(nn.relu(h), range(1, 1 + rank))
-        logits = spectral(nn.Dense(1, dtype=jnp.float32, kernel_init=glorot), h, train)[:, 0]
+        logits = spectral(nn.Dense(1, dtype=wide(h).dtype, kernel_init=glorot), h, train)[:, 0]
         if label is not None:
             embedding = spectral(nn.Embed(self.classes, self.width, embedding_init=glorot), label, train)
             logits = logits + jnp.sum(wide(embedding) * wide(h), -1)

@@ -4,8 +4,10 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import jax
 import numpy as np
@@ -56,6 +58,11 @@ def experiment_of(tiny: bool) -> Experiment:
     return with_run(experiment, steps=steps, log_every=500, sample_every=12_500, save_every=25_000)
 
 
+def seconds_of_steps(logs: Sequence[Mapping[str, float]]) -> list[float]:
+    """Seconds a step from each log to the next."""
+    return [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairwise(logs)]
+
+
 def trained(experiment: Experiment, source: Source, note: str, tiny: bool, out: Path | None) -> Row:
     plan, precision = build_plan(experiment, source.spec), experiment.precision[0]
     with tempfile.TemporaryDirectory() as home:
@@ -64,7 +71,7 @@ def trained(experiment: Experiment, source: Source, note: str, tiny: bool, out: 
         if status := run(plan, source, folder):
             raise RunError(f"the training ended with {status}")
         seconds = time.perf_counter() - began
-        speeds = [r["images_per_second"] for r in read_metrics(folder / METRICS_FILE) if "images_per_second" in r]
+        logs = read_metrics(folder / METRICS_FILE)
         trained = load_run(folder)
         x = sampling.sample(trained.method, sampling.weights_of(trained.state)[0], n=100 if tiny else DIGITS, seed=0)
         if out is not None:
@@ -77,7 +84,8 @@ def trained(experiment: Experiment, source: Source, note: str, tiny: bool, out: 
     values = {
         "seconds": round(seconds, 1),
         "steps": plan.run.steps,
-        "fastest_ms_a_step": round(1e3 * plan.images_per_step / max(speeds), 3) if speeds else None,
+        "seconds_to_first_log": round(logs[0]["seconds"], 1),
+        "ms_a_step_between_logs": round(1e3 * median(seconds_of_steps(logs)), 3),
         "device": jax.local_devices()[0].device_kind,
     }
     holds = bool(np.isfinite(x).all()) and (tiny or (float(digits.std()) > SHADES and seconds < GOAL))

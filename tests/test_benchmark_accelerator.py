@@ -1,0 +1,67 @@
+"""The accelerator benchmark on CPU: its rows as they come, what fails, what has no time."""
+
+import json
+
+import pytest
+
+from genjax_art.benchmark import accelerator
+from genjax_art.benchmark.device import parity, row
+from genjax_art.errors import RunError, UsageError
+
+
+def test_parts_run_in_processes_of_their_own_and_are_written_at_once(tmp_path, capsys):
+    found = tmp_path / "rows.json"
+    accelerator.main(["--tiny", "--only", "peaks", "--json", str(found)])
+    rows = json.loads(found.read_text())
+    assert [r["name"] for r in rows] == [
+        "machine",
+        "product bfloat16",
+        "product tf32",
+        "product float32",
+        "copy",
+        "took",
+    ]
+    assert all(r["part"] == "peaks" and r["holds"] is None for r in rows)
+    assert rows[1]["values"]["tflops"] > 0
+    assert capsys.readouterr().out.splitlines()[-1] == "all of 6 rows hold or were measured"
+
+
+def test_a_check_that_fails_is_named_at_the_end(tmp_path, monkeypatch):
+    rows = [row.Row("good", {"x": 1}, True), row.Row("bad", {"x": 2}, False)]
+    monkeypatch.setattr(
+        accelerator, "rows_of", lambda name, command, seconds: [accelerator.line_of(name, r) for r in rows]
+    )
+    found = tmp_path / "rows.json"
+    with pytest.raises(RunError, match="1 of 2 rows fail: parity: bad"):
+        accelerator.main(["--only", "parity", "--json", str(found)])
+    assert [r["holds"] for r in json.loads(found.read_text())] == [True, False]
+
+
+def test_a_part_without_time_is_not_filled(tmp_path, capsys):
+    accelerator.main(["--minutes", "0.1", "--only", "wide", "--json", str(tmp_path / "rows.json")])
+    assert "all of 1 rows hold or were measured" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="unknown part 'speed'"):
+        accelerator.main(["--only", "speed"])
+
+
+def test_differences_are_relative_to_what_is_expected():
+    """A step of twice the parameters differs; the same step does not. So parity is able to fail."""
+    import jax
+
+    experiment = parity.small("mlp-vae")
+    cpu = jax.local_devices(backend="cpu")[0]
+    same = parity.step_differences(experiment, experiment, (6, 6, 1), cpu)
+    assert same
+    assert max(same.values()) == 0
+    narrow = row.in_precision(experiment, "bfloat16")
+    other = parity.step_differences(narrow, experiment, (6, 6, 1), cpu)
+    assert 1e-6 < max(other.values()) < 0.05
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("part", [part for part in accelerator.PARTS if part != "peaks"])
+def test_every_part_runs_on_cpu(tmp_path, part):
+    accelerator.main(["--tiny", "--only", part, "--out", str(tmp_path), "--json", str(tmp_path / "rows.json")])
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert rows[-1]["name"] == "took"
+    assert not any(r["holds"] is False for r in rows)
