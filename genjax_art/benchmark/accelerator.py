@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genjax_art.benchmark.chaos import ending
 from genjax_art.benchmark.device.row import Row
 from genjax_art.errors import RunError, unknown
 from genjax_art.options import parse
@@ -99,16 +100,12 @@ def rows_of(name: str, command: Command, seconds: float) -> Any:
     began = time.monotonic()
     limit = ["timeout", "--kill-after=2", str(int(seconds))]  # a signal alone would wait for the end of a compilation
     command_line = [*limit, sys.executable, "-m", "genjax_art.benchmark", "accelerator", *words]
-    process = subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
+    with subprocess.Popen(command_line, stdout=subprocess.PIPE, text=True) as process, ending(process):
+        assert process.stdout is not None
         for text in process.stdout:
             if text.startswith("{"):
                 yield json.loads(text)
         status = process.wait()
-    finally:
-        if process.poll() is None:
-            process.kill()
     took = time.monotonic() - began
     if status in (124, 137, -9):
         yield line_of(name, Row("ended", {"seconds": round(took)}, None, f"its {seconds:.0f} s were over"))

@@ -114,7 +114,7 @@ def start(row: Row, folder: Path) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def ending(process: subprocess.Popen[Any]) -> Iterator[None]:
     """Kills a process of ours that still runs at the end, which an interruption makes an early one."""
     try:
         yield
