@@ -321,3 +321,4 @@ def test_the_recommended_one_is_nearest_and_not_vetoed():
     assert "KD-own 0.5" in words and "surely nearer" in words and "Vetoed" in words
     assert "perhaps nearer" in choose.recommend([near, tried("close", 0.55)])
     assert choose.recommend([copies]).startswith("No recommendation")
+    assert f"Nearest to the data: {choose.CANDIDATES[0].name} (KD-own 0.1" in choose.recommend([copies])

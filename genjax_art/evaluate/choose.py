@@ -250,15 +250,22 @@ def recommend(tried: Sequence[Tried]) -> str:
     vetoed = [one.candidate.name for one in tried if one not in fine]
     out = f" Vetoed: {', '.join(vetoed)}." if vetoed else ""
     if not fine:
-        return f"No recommendation: every candidate copies or lies off the data; try a larger --budget.{out}"
+        measured = [one for one in tried if FIGURE in one.judged.rows]
+        nearest = min(measured, key=lambda one: _figure(one).value, default=None)
+        near = "" if nearest is None else f" Nearest to the data: {nearest.candidate.name} ({_why(nearest)})."
+        return f"No recommendation: every candidate copies or lies off the data; try a larger --budget.{near}{out}"
     ranked = sorted(fine, key=lambda one: _figure(one).value)
     best = ranked[0]
-    why = f"{FIGURE} {tables.shown(_figure(best))}, {best.judged.found['because']}"
+    why = _why(best)
     if len(ranked) > 1:
         second = ranked[1]
         sure = "surely" if _figure(best).high < _figure(second).low else "perhaps"
         why += f"; {sure} nearer to the data than {second.candidate.name} ({tables.shown(_figure(second))})"
     return f"Recommended: {best.candidate.name} ({why}). It is for {best.candidate.good_for}.{out}"
+
+
+def _why(one: Tried) -> str:
+    return f"{FIGURE} {tables.shown(_figure(one))}, {one.judged.found['because']}"
 
 
 def _figure(one: Tried) -> Record:
