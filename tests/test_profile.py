@@ -95,8 +95,8 @@ def test_dtypes_are_those_that_products_and_convolutions_read():
 
 @pytest.mark.parametrize("per_call", [2, *thorough(1)])
 def test_a_profile_has_all_figures_and_leaves_the_folder_to_a_run(tmp_path, monkeypatch, capsys, per_call):
-    for name in ("matrix_peak", "copy_peak"):
-        monkeypatch.setattr(profiling, name, partial(getattr(profiling, name), size=64))
+    for name, words in {"product_peak": {"size": 64}, "copy_peak": {"numbers": 64}}.items():
+        monkeypatch.setattr(profiling, name, partial(getattr(profiling, name), **words))
     spec = ArraySpec((6, 5, 1), low=0.0)
     plan = build_plan(with_run(vae_experiment(), steps_per_call=per_call), spec)
     found = profiling.profile(plan, synthetic_source(spec, 20, seed=0, dtype=np.uint8), tmp_path / "run", 3)

@@ -8,14 +8,12 @@ and the figures, `profile.json`. All is of one device.
 import json
 import re
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
@@ -25,11 +23,13 @@ from genjax_art.build import Plan
 from genjax_art.data.contract import Source
 from genjax_art.files import refuse_link, replacing
 from genjax_art.models.flops import flops_of
+from genjax_art.models.precision import PRECISIONS
 from genjax_art.run.feed import data_of, steps_per_call, stream_of
 from genjax_art.run.layout import PROFILE
+from genjax_art.run.peaks import copy_peak, product_peak
 from genjax_art.run.trace import NO_EVENTS, device_events, idle_share, summed
 from genjax_art.run.training import compile_plan, initial_state
-from genjax_art.train.compile import compile_ahead, compiler_options
+from genjax_art.train.compile import compile_ahead
 from genjax_art.train.loop import train
 from genjax_art.train.state import TrainState
 
@@ -58,7 +58,7 @@ class Profile:
     flops: float | None
     """Of a step's products and convolutions; see `models/flops.py`."""
     matrix_peak: dict[str, float]
-    """FLOP/s of a large matrix product, for each dtype in which the step has products or convolutions."""
+    """FLOP/s of a large matrix product, for each precision in which the step has products or convolutions."""
     bytes: float | None
     """Read and written by the compiled step's operations, caches left aside."""
     copy_peak: float
@@ -84,7 +84,7 @@ class Profile:
 
     @property
     def share_of_matrix_peak(self) -> float | None:
-        """Of the peak of the fastest dtype."""
+        """Of the peak of the fastest precision."""
         peak = max(self.matrix_peak.values(), default=None)
         return None if peak is None or self.flops_per_second is None else self.flops_per_second / peak
 
@@ -144,7 +144,7 @@ def profile(plan: Plan, source: Source, folder: Path, steps: int) -> Profile:
         compile_seconds=used.seconds,
         milliseconds=seconds / steps * 1e3,
         flops=flops_of(compiled.step, state, compiled.put_batch(first)) or None,
-        matrix_peak={dtype: matrix_peak(dtype) for dtype in dtypes_of_products(one.lowered.as_text())},
+        matrix_peak={name: product_peak(name) for name in precisions_of(plan, one.lowered.as_text())},
         bytes=_cost(one.program, "bytes accessed"),
         copy_peak=copy_peak(),
         memory=_memory(used.program),
@@ -158,36 +158,17 @@ def profile(plan: Plan, source: Source, folder: Path, steps: int) -> Profile:
     return found
 
 
+def precisions_of(plan: Plan, stablehlo: str) -> list[str]:
+    """Those of the step's products: by the dtypes in its text, and by what the plan makes of float32."""
+    dtypes = [dtype for dtype in dtypes_of_products(stablehlo) if dtype in PRECISIONS]
+    tf32 = any(word.rpartition("=")[2] == "tf32" for word in plan.config["precision"])
+    return ["tf32" if dtype == "float32" and tf32 else dtype for dtype in dtypes]
+
+
 def dtypes_of_products(stablehlo: str) -> list[str]:
     """Of the arrays that matrix products and convolutions in a program's text read: "float32", "bfloat16", ..."""
     lines = re.findall(r"stablehlo\.(?:dot_general|convolution)\b.*?: \(tensor<(?:\d+x)*(\w+)>", stablehlo)
     return sorted({DTYPES[name] for name in lines if name in DTYPES})
-
-
-def matrix_peak(dtype: str, size: int | None = None) -> float:
-    """FLOP/s of a product of two square matrices of `dtype` on the default device, at the default precision."""
-    size = size or (1024 if jax.default_backend() == "cpu" else 8192)
-    a = jnp.full((size, size), 1 / size, dtype)
-    run = jax.jit(lambda a, b: a @ b, compiler_options=compiler_options())
-    return 2 * size**3 / _seconds(lambda: run(a, a))
-
-
-def copy_peak(size: int | None = None) -> float:
-    """Bytes/s that a large array's copy with a small change reads and writes on the default device."""
-    size = size or (2**24 if jax.default_backend() == "cpu" else 2**28)
-    x = jnp.zeros(size, jnp.float32)
-    run = jax.jit(lambda x: x + 1)
-    return 2 * x.nbytes / _seconds(lambda: run(x))
-
-
-def _seconds(call: Callable[[], jax.Array], rounds: int = 5, calls: int = 4) -> float:
-    """Of a call in the fastest of some rounds, the first of which does not count; calls of a round follow at once."""
-    times = []
-    for _ in range(1 + rounds):
-        began = time.perf_counter()
-        jax.block_until_ready([call() for _ in range(calls)])
-        times.append((time.perf_counter() - began) / calls)
-    return min(times[1:])
 
 
 def _cost(stage: Any, name: str) -> float | None:

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from genjax_art.benchmark import steps as usual
-from genjax_art.benchmark.device.peaks import product_peak
 from genjax_art.benchmark.device.row import PRECISIONS, Row, in_precision, seconds_of
 from genjax_art.build import build_plan
 from genjax_art.config import Experiment, with_run
 from genjax_art.data.contract import synthetic_source
 from genjax_art.models.flops import flops_of
 from genjax_art.run import feed
+from genjax_art.run.peaks import product_peak
 from genjax_art.run.trace import NO_EVENTS, device_events, idle_share, summed
 from genjax_art.run.training import compile_plan, initial_state
 from genjax_art.spec import ArraySpec
@@ -42,7 +42,7 @@ def one(name: str, experiment: Experiment, shape: tuple[int, ...], precision: st
     """Our step, several in a call on data that lie on the device, and PyTorch's."""
     values = ours(experiment, shape, 2 if tiny else CALL, tiny)
     modes = ("eager",) if tiny else MODES if precision == "bfloat16" else MODES[:2]
-    peak = product_peak(precision, 256 if tiny else 8192)
+    peak = product_peak(precision, 256 if tiny else None)
     values["share_of_peak"] = round(values["tflops"] * 1e12 / peak, 4)
     try:
         peer = theirs(experiment, shape, precision, modes)
