@@ -170,6 +170,7 @@ def no_such_judge_is_left():
     stacked_mnist._ground.cache_clear()
 
 
+@pytest.mark.thorough
 def test_a_row_is_trained_and_stands_beside_the_published(tiny, tmp_path, capsys):
     modes.main(["--only", "stacked-mnist", "--steps", "2", "--json", str(tmp_path / "rows.json")])
     (row,) = json.loads((tmp_path / "rows.json").read_text(), parse_constant=pytest.fail)

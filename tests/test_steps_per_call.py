@@ -4,6 +4,7 @@ Bit for bit among calls of two steps and more. On CPU XLA compiles the body of a
 one (convolutions and products run elsewhere), and fuses it with what it reads, so that the others differ in rounding.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -13,7 +14,7 @@ from helpers import thorough
 from small import gan_experiment
 
 from genjax_art.build import build_plan
-from genjax_art.config import with_run
+from genjax_art.config import Component, with_run
 from genjax_art.data.batches import batch_at, to_range
 from genjax_art.data.contract import array_source, synthetic_source
 from genjax_art.errors import RunError
@@ -36,7 +37,8 @@ def source():
 
 
 def plan_of(**changes):
-    return build_plan(with_run(gan_experiment(), **{**RUN, **changes}), GREY)
+    experiment = dataclasses.replace(gan_experiment(), model=Component("mlp", {"width": 8, "latents": 4}))
+    return build_plan(with_run(experiment, **{**RUN, **changes}), GREY)
 
 
 def result(folder, how="jit", **changes):
