@@ -23,7 +23,7 @@ def test_parts_run_in_processes_of_their_own_and_are_written_at_once(tmp_path, c
     ]
     assert all(r["part"] == "peaks" and r["holds"] is None for r in rows)
     assert rows[1]["values"]["tflops"] > 0
-    assert capsys.readouterr().out.splitlines()[-1] == "all of 6 rows hold or were measured"
+    assert capsys.readouterr().out.splitlines()[-1] == "no check fails in 6 rows"
 
 
 def test_a_check_that_fails_is_named_at_the_end(tmp_path, monkeypatch):
@@ -39,7 +39,8 @@ def test_a_check_that_fails_is_named_at_the_end(tmp_path, monkeypatch):
 
 def test_a_part_without_time_is_not_filled(tmp_path, capsys):
     accelerator.main(["--minutes", "0.1", "--only", "wide", "--json", str(tmp_path / "rows.json")])
-    assert "all of 1 rows hold or were measured" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[-1] == "no check fails in 1 rows; without time: wide"
+    assert json.loads((tmp_path / "rows.json").read_text())[0]["note"] == "not begun"
     with pytest.raises(UsageError, match="unknown part 'speed'"):
         accelerator.main(["--only", "speed"])
 

@@ -145,7 +145,7 @@ class Discriminator(nn.Module):
         basis = self.param("basis", nn.initializers.normal(prod(h.shape[1:-1]) ** -0.5), (1, *h.shape[1:]))
         features = jnp.sum(h * basis, range(1, h.ndim - 1))
         outputs = max(1, self.classes and features.shape[-1])
-        dtype = jnp.float32 if outputs == 1 else None
+        dtype = wide(features).dtype if outputs == 1 else None
         y = nn.Dense(outputs, use_bias=False, dtype=dtype, kernel_init=scaled(1.0))(features)
         if label is None:
             logits = y[:, 0]

@@ -72,8 +72,8 @@ def trained(experiment: Experiment, source: Source, note: str, tiny: bool, out: 
             raise RunError(f"the training ended with {status}")
         seconds = time.perf_counter() - began
         logs = read_metrics(folder / METRICS_FILE)
-        trained = load_run(folder)
-        x = sampling.sample(trained.method, sampling.weights_of(trained.state)[0], n=100 if tiny else DIGITS, seed=0)
+        loaded = load_run(folder)
+        x = sampling.sample(loaded.method, sampling.weights_of(loaded.state)[0], n=100 if tiny else DIGITS, seed=0)
         if out is not None:
             shutil.copy(folder / METRICS_FILE, out / f"metrics-{precision}.jsonl")
     digits = np.clip(np.round(127.5 * (x[..., 0] + 1)), 0, 255).astype(np.uint8)
