@@ -8,8 +8,9 @@ All three modes run the same step on the same global batch and give the same par
         folder is trained by one process (see `process.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, Literal, NamedTuple
 
@@ -70,77 +71,85 @@ def compile_step(
       ValueError: an unknown `how`; when called, `put_batch` on rows that the devices cannot share equally.
     """
 
+    if how == "jit":
+        return _jit(step, data, compiler_options(onednn))
+    if how == "pmap":
+        return _pmap(step, data)
+    if how == "mesh":
+        return _mesh(step, data, compiler_options(onednn), mesh or Mesh(np.array(jax.devices()), (DEVICE_AXIS,)))
+    raise ValueError(f"unknown parallel mode {how!r}; known: jit, pmap, mesh")
+
+
+def _bodies(step: Step, data: Resident) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """(state, batch, arrays of the data) -> (state, metrics), of one step and of several."""
+
     def one(state: TrainState, batch: Batch, arrays: Data) -> tuple[TrainState, Metrics]:
         return step(state, data.read(batch, arrays))
 
     def several(state: TrainState, batches: Batch, arrays: Data) -> Any:
         return jax.lax.scan(lambda state, batch: one(state, batch, arrays), state, batches)
 
-    if how == "jit":
-        device = jax.local_devices()[0]
+    return one, several
 
-        def jit(f: Callable[..., Any], _: PartitionSpec | None) -> Callable[..., Any]:
-            return jax.jit(f, donate_argnums=0, compiler_options=compiler_options(onednn))
 
+def _jit(step: Step, data: Resident, options: dict[str, Any] | None) -> Compiled:
+    device = jax.local_devices()[0]
+    programs = [jax.jit(body, donate_argnums=0, compiler_options=options) for body in _bodies(step, data)]
+
+    def put(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return jax.device_put(dict(batch), device)
+
+    return _compiled("jit", programs, (put, put), data, device)
+
+
+def _pmap(step: Step, data: Resident) -> Compiled:
+    n = jax.local_device_count()
+    everywhere = NamedSharding(Mesh(np.array(jax.local_devices()), (DEVICE_AXIS,)), PartitionSpec())
+    programs = [
+        jax.pmap(body, DEVICE_AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
+        for body in _bodies(step, data)
+    ]
+
+    def split(batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        _check_rows(batch, n)
+        return {name: np.asarray(x).reshape(n, -1, *np.shape(x)[1:]) for name, x in batch.items()}
+
+    def split_each(batches: Mapping[str, Any]) -> Mapping[str, Any]:
+        _check_rows(batches, n, axis=1)
+        wide = {name: np.reshape(x, (len(x), n, -1, *np.shape(x)[2:])) for name, x in batches.items()}
+        return {name: np.swapaxes(x, 0, 1) for name, x in wide.items()}
+
+    return _compiled("pmap", programs, (split, split_each), data, everywhere)
+
+
+def _mesh(step: Step, data: Resident, options: dict[str, Any] | None, mesh: Mesh) -> Compiled:
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    rows = [NamedSharding(mesh, PartitionSpec(*axes, DEVICE_AXIS)) for axes in ((), (None,))]
+    programs = [
+        jax.jit(
+            body,
+            in_shardings=(everywhere, where, everywhere),
+            out_shardings=(everywhere, everywhere),
+            donate_argnums=0,
+            compiler_options=options,
+        )
+        for body, where in zip(_bodies(step, data), rows, strict=True)
+    ]
+
+    def put_at(axis: int) -> Put:
         def put(batch: Mapping[str, Any]) -> Mapping[str, Any]:
-            return jax.device_put(dict(batch), device)
+            _check_rows(batch, mesh.local_mesh.shape[DEVICE_AXIS], axis)
+            make = partial(jax.make_array_from_process_local_data, rows[axis])
+            return {name: make(np.asarray(x)) for name, x in batch.items()}
 
-        return _compiled(how, (one, several), jit, (put, put), data, device)
-    if how == "pmap":
-        n = jax.local_device_count()
-        replicated = NamedSharding(Mesh(np.array(jax.local_devices()), (DEVICE_AXIS,)), PartitionSpec())
+        return put
 
-        def pmap(f: Callable[..., Any], _: PartitionSpec | None) -> Callable[..., Any]:
-            return jax.pmap(f, DEVICE_AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=0)
-
-        def split(batch: Mapping[str, Any]) -> Mapping[str, Any]:
-            _check_rows(batch, n)
-            return {name: np.asarray(x).reshape(n, -1, *np.shape(x)[1:]) for name, x in batch.items()}
-
-        def split_each(batches: Mapping[str, Any]) -> Mapping[str, Any]:
-            _check_rows(batches, n, axis=1)
-            wide = {name: np.reshape(x, (len(x), n, -1, *np.shape(x)[2:])) for name, x in batches.items()}
-            return {name: np.swapaxes(x, 0, 1) for name, x in wide.items()}
-
-        return _compiled(how, (one, several), pmap, (split, split_each), data, replicated)
-    if how == "mesh":
-        mesh = mesh or Mesh(np.array(jax.devices()), (DEVICE_AXIS,))
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        rows, rows_of_each = PartitionSpec(DEVICE_AXIS), PartitionSpec(None, DEVICE_AXIS)
-
-        def sharded(f: Callable[..., Any], spec: PartitionSpec | None) -> Callable[..., Any]:
-            return jax.jit(
-                f,
-                in_shardings=(everywhere, NamedSharding(mesh, spec or rows), everywhere),
-                out_shardings=(everywhere, everywhere),
-                donate_argnums=0,
-                compiler_options=compiler_options(onednn),
-            )
-
-        def put_as(spec: PartitionSpec, axis: int) -> Put:
-            def put_rows(batch: Mapping[str, Any]) -> Mapping[str, Any]:
-                _check_rows(batch, mesh.local_mesh.shape[DEVICE_AXIS], axis)
-                where = NamedSharding(mesh, spec)
-                return {name: jax.make_array_from_process_local_data(where, np.asarray(x)) for name, x in batch.items()}
-
-            return put_rows
-
-        return _compiled(how, (one, several), sharded, (put_as(rows, 0), put_as(rows_of_each, 1)), data, everywhere)
-    raise ValueError(f"unknown parallel mode {how!r}; known: jit, pmap, mesh")
+    return _compiled("mesh", programs, (put_at(0), put_at(1)), data, everywhere)
 
 
-def _compiled(
-    how: How,
-    bodies: tuple[Callable[..., Any], Callable[..., Any]],
-    compile: Callable[[Callable[..., Any], PartitionSpec | None], Callable[..., Any]],
-    puts: tuple[Put, Put],
-    data: Resident,
-    where: Any,
-) -> Compiled:
-    """Both programs, given the data where they run."""
+def _compiled(how: How, programs: Sequence[Any], puts: tuple[Put, Put], data: Resident, where: Any) -> Compiled:
+    """The programs of one step and of several, given the data where they run."""
     arrays = jax.device_put(dict(data.arrays), where)
-    specs = (None, PartitionSpec(None, DEVICE_AXIS))
-    programs = [compile(body, spec) for body, spec in zip(bodies, specs, strict=True)]
     step, several = (_OnData(program, arrays) for program in programs)
     return Compiled(step, several, lambda state: _put(state, where), *puts, how)
 

@@ -1,6 +1,7 @@
 """The loop around a compiled step: feed it, read its metrics one call later, call hooks when they are due."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -57,44 +58,57 @@ def train(
       NotFinite: a metric is not finite. RunError: the data ends. No hook ever sees a state after such a step.
     """
     step, source = int(state.step), iter(batches)
-    pending: list[Mapping[str, jax.Array]] = []  # not yet read
-    rows = [] if since_log is None else since_log
+    sent = _Sent([] if since_log is None else since_log, log)
     cycles = [log_every, *(hook.every for hook in hooks)]
-    owed = False  # a log of `step`, the last that was sent
-
-    def read() -> None:
-        """All pending metrics; the log that is owed."""
-        nonlocal owed
-        rows.extend(_fetch(pending, last=step))
-        pending.clear()
-        if owed:
-            log(step, _summary(rows))
-            rows.clear()
-        owed = False
-
     while step < steps:
         due_in = min([steps - step, *(every - step % every for every in cycles if every)])
         fed = list(islice(source, steps_per_call if steps_per_call <= due_in else 1))
         if not fed or 1 < len(fed) < steps_per_call:
-            read()
+            sent.read(step)
             raise RunError(f"the data ended after step {step + len(fed)} of {steps}")
         state, metrics = _call(compiled, state, fed)
-        if owed:
-            read()
-        elif pending:
-            jax.block_until_ready(pending[-1])
+        sent.wait(step)
         step += len(fed)
-        pending.append(metrics)
-        owed = is_time(step, log_every, step == steps)
+        sent.add(metrics, is_time(step, log_every, step == steps))
         last = stop(step) or step == steps
         due = [hook for hook in hooks if is_time(step, hook.every, last)]
-        if due or (last and owed):
-            read()
+        if due or (last and sent.owed):
+            sent.read(step)
         for hook in due:
             hook.act(step, state)
         if last:
             break
     return state
+
+
+@dataclass
+class _Sent:
+    """Metrics of calls that were sent: those not yet read, and of each step since the last log."""
+
+    rows: list[Row]
+    log: Callable[[int, Mapping[str, float]], None]
+    pending: list[Mapping[str, jax.Array]] = field(default_factory=list)
+    owed: bool = False  # a log of the last step that was sent
+
+    def add(self, metrics: Mapping[str, jax.Array], owed: bool) -> None:
+        self.pending.append(metrics)
+        self.owed = owed
+
+    def wait(self, step: int) -> None:
+        """For the last call that was added, up to `step`; writes the log that it owes."""
+        if self.owed:
+            self.read(step)
+        elif self.pending:
+            jax.block_until_ready(self.pending[-1])
+
+    def read(self, step: int) -> None:
+        """All that is pending, up to `step`; writes the log that is owed."""
+        self.rows.extend(_fetch(self.pending, last=step))
+        self.pending.clear()
+        if self.owed:
+            self.log(step, _summary(self.rows))
+            self.rows.clear()
+        self.owed = False
 
 
 def _call(
