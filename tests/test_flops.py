@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from genjax_art.models.convolution import conv, conv_transpose
-from genjax_art.models.flops import flops_of
+from genjax_art.run.flops import flops_of
 
 X, W = jax.ShapeDtypeStruct((2, 8, 6, 4), jnp.float32), jax.ShapeDtypeStruct((3, 3, 2, 10), jnp.float32)
 OF_CONV = 2 * (2 * 4 * 3 * 10) * (3 * 3 * 2)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
@@ -30,6 +31,7 @@ from genjax_art.train.process import prepare_process
 from genjax_art.train.step import make_step
 
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+ON_CPU = MappingProxyType({"device": "cpu", "precision": "float32"})  # where and how PyTorch computes
 
 
 def rows() -> dict[str, tuple[Experiment, tuple[int, ...]]]:
@@ -110,7 +112,7 @@ class Peer:
         experiment: Experiment,
         shape: tuple[int, ...],
         modes: tuple[str, ...],
-        on: Mapping[str, str] = {"device": "cpu", "precision": "float32"},
+        on: Mapping[str, str] = ON_CPU,
     ):
         optimizers = {
             name: {"learning_rate": o.learning_rate, **o.transform.options} for name, o in experiment.optimizers.items()

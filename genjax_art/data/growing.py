@@ -11,7 +11,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import prod
@@ -111,9 +111,7 @@ class GrowingArray:
         rows, done = int(line["rows"]), int(line["done"])
         if done - part.done != rows - part.rows + len(skipped):
             return False
-        crc = part.crc
-        for piece in read_pieces(self._handle, self._end(), (rows - part.rows) * prod(self._shape)):
-            crc = zlib.crc32(piece, crc)
+        crc = crc_of(self._handle, self._end(), (rows - part.rows) * prod(self._shape), part.crc)
         if crc != line["crc"]:
             return False
         self.parts[line["split"]] = Part(done, rows, crc, part.skipped + skipped)
@@ -131,12 +129,13 @@ def header(shape: Sequence[int], dtype: str = "|u1") -> bytes:
     return start + words.ljust(HEADER - len(start) - 1) + b"\n"
 
 
-def read_pieces(handle: int, start: int, length: int) -> Iterator[bytes]:
-    """The bytes of an open file from `start` on, up to `length` of them, piece by piece."""
+def crc_of(handle: int, start: int, length: int, crc: int = 0) -> int:
+    """The CRC-32 of up to `length` bytes of an open file from `start` on, after others with the checksum `crc`."""
     end = start + length
     while start < end and (piece := os.pread(handle, min(PIECE, end - start), start)):
-        yield piece
+        crc = zlib.crc32(piece, crc)
         start += len(piece)
+    return crc
 
 
 def _write_at(handle: int, content: bytes | bytearray, start: int) -> None:

@@ -23,7 +23,7 @@ from jaxtyping import Int, Int32, UInt8
 
 from genjax_art.data.content import checksum_of
 from genjax_art.data.contract import DataError
-from genjax_art.data.growing import HEADER, Part, header, read_pieces
+from genjax_art.data.growing import HEADER, Part, crc_of, header
 from genjax_art.files import replacing
 from genjax_art.spec import ArraySpec
 
@@ -150,10 +150,8 @@ def _check_array(path: Path, shape: tuple[int, ...], meta: Mapping[str, Any]) ->
             return
         right, at = file.read(HEADER) == start and status.st_size == meta["bytes"], HEADER
         for part in meta["splits"].values():
-            check, length = 0, int(part["rows"]) * int(np.prod(shape[1:]))
-            for piece in read_pieces(file.fileno(), at, length):
-                check = zlib.crc32(piece, check)
-            right, at = right and check == part["x"], at + length
+            length = int(part["rows"]) * prod(shape[1:])
+            right, at = right and crc_of(file.fileno(), at, length) == part["x"], at + length
     if not right:
         raise ValueError(f"{path.name} has another checksum than when it was written")
     with suppress(OSError):  # a copy: next time it need not be read, unless it is another user's

@@ -1,16 +1,13 @@
 """What this machine's device can do at best, by measurement: a matrix product by precision, and a copy."""
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from genjax_art.models.precision import PRECISIONS
+from genjax_art.run.timing import seconds_in_rounds
 from genjax_art.train.compile import compiler_options
 
-ROUNDS, LEAST = 5, 0.05  # rounds, of at least so many seconds
+LEAST, ROUNDS = 0.05, 5  # seconds of a round, rounds, of which the fastest counts
 
 
 def product_peak(precision: str, size: int | None = None) -> float:
@@ -24,7 +21,7 @@ def product_peak(precision: str, size: int | None = None) -> float:
     known = PRECISIONS[precision]
     a = jax.random.normal(jax.random.key(0), (size, size), known.compute)
     product = jax.jit(lambda a: jnp.matmul(a, a, precision=known.products), compiler_options=compiler_options())
-    return 2 * size**3 / fastest(lambda: product(a))
+    return 2 * size**3 / min(seconds_in_rounds(lambda: product(a), LEAST, ROUNDS))
 
 
 def copy_peak(numbers: int | None = None) -> float:
@@ -32,20 +29,4 @@ def copy_peak(numbers: int | None = None) -> float:
     numbers = numbers or (2**24 if jax.default_backend() == "cpu" else 2**28)
     x = jnp.arange(numbers, dtype=jnp.float32)
     add = jax.jit(lambda x: x + 1.0)
-    return 8 * numbers / fastest(lambda: add(x))
-
-
-def fastest(call: Callable[[], Any]) -> float:
-    """Seconds of a call in the fastest of some rounds; the calls of a round follow at once, and two do not count."""
-    jax.block_until_ready(call())
-    began = time.perf_counter()
-    jax.block_until_ready(call())
-    each = max(1, round(LEAST / max(time.perf_counter() - began, 1e-6)))
-    times = []
-    for _ in range(ROUNDS):
-        began, result = time.perf_counter(), None
-        for _ in range(each):
-            result = call()
-        jax.block_until_ready(result)
-        times.append((time.perf_counter() - began) / each)
-    return min(times)
+    return 8 * numbers / min(seconds_in_rounds(lambda: add(x), LEAST, ROUNDS))

@@ -22,12 +22,12 @@ from rich.table import Table
 from genjax_art.build import Plan
 from genjax_art.data.contract import Source
 from genjax_art.files import refuse_link, replacing
-from genjax_art.models.flops import flops_of
 from genjax_art.models.precision import PRECISIONS
 from genjax_art.run.feed import data_of, steps_per_call, stream_of
+from genjax_art.run.flops import flops_of
 from genjax_art.run.layout import PROFILE
 from genjax_art.run.peaks import copy_peak, product_peak
-from genjax_art.run.trace import NO_EVENTS, device_events, idle_share, summed
+from genjax_art.run.trace import idle_share, longest, traced
 from genjax_art.run.training import compile_plan, initial_state
 from genjax_art.train.compile import compile_ahead
 from genjax_art.train.loop import train
@@ -56,7 +56,7 @@ class Profile:
     milliseconds: float
     """A step, without tracing, with its data and logs."""
     flops: float | None
-    """Of a step's products and convolutions; see `models/flops.py`."""
+    """Of a step's products and convolutions; see `flops.py`."""
     matrix_peak: dict[str, float]
     """FLOP/s of a large matrix product, for each precision in which the step has products or convolutions."""
     bytes: float | None
@@ -126,14 +126,7 @@ def profile(plan: Plan, source: Source, folder: Path, steps: int) -> Profile:
         began = time.perf_counter()
         state = go_on(state, steps)
         seconds = time.perf_counter() - began
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0  # calls of Python would crowd out the device's events
-        with jax.profiler.trace(place, profiler_options=options):
-            jax.block_until_ready(go_on(state, steps))
-    trace = max(place.glob("plugins/profile/*/*.trace.json.gz"), key=lambda path: path.stat().st_mtime, default=None)
-    events = device_events(trace) if trace else NO_EVENTS
-    longest = summed(events.operations)
-    whole = sum(length for _, length in longest)
+        events, trace = traced(lambda: go_on(state, steps), place)
     found = Profile(
         preset=plan.name,
         device=jax.local_devices()[0].device_kind,
@@ -150,7 +143,7 @@ def profile(plan: Plan, source: Source, folder: Path, steps: int) -> Profile:
         memory=_memory(used.program),
         device_idle=idle_share(events.busy),
         events=events.taken,
-        operations={name: length / whole for name, length in longest[:TOP]},
+        operations=longest(events, TOP),
         trace=str(trace.relative_to(place)) if trace else None,
     )
     with replacing(place / FIGURES) as part:

@@ -11,9 +11,11 @@ Loops, branches and calls are left out: what is within them has events of its ow
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import jax
 
 CONTAINERS = ("while", "conditional", "call")  # names of HLO operations, up to a dot
 WAITING = "ThunkExecutor::Execute (wait for completion)"  # on CPU: of the program for its last operations
@@ -61,6 +63,17 @@ def device_events(trace_file: Path) -> DeviceEvents:
     return DeviceEvents("XLA's executor on CPU", operations, operations + waits) if operations else NO_EVENTS
 
 
+def traced(call: Callable[[], Any], place: Path) -> tuple[DeviceEvents, Path | None]:
+    """What the devices did in one call, and the trace file that JAX wrote below `place`, where it did."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # calls of Python would crowd out the device's events
+    with jax.profiler.trace(place, profiler_options=options):
+        jax.block_until_ready(call())
+    written = place.glob("plugins/profile/*/*.trace.json.gz")
+    newest = max(written, key=lambda path: path.stat().st_mtime, default=None)
+    return (device_events(newest) if newest else NO_EVENTS), newest
+
+
 def operations(trace_file: Path) -> list[tuple[str, float]]:
     """Each operation of the devices with its microseconds, summed over the trace; the longest first."""
     return summed(device_events(trace_file).operations)
@@ -72,6 +85,13 @@ def summed(events: list[Event]) -> list[tuple[str, float]]:
     for event in events:
         total[event.name] += event.length  # type: ignore[assignment]  # a Counter of floats
     return [(name, float(length)) for name, length in total.most_common()]
+
+
+def longest(events: DeviceEvents, most: int) -> dict[str, float]:
+    """The operations that took most, with their shares of the time of all."""
+    found = summed(events.operations)
+    whole = sum(length for _, length in found)
+    return {name: length / whole for name, length in found[:most]}
 
 
 def idle_share(events: list[Event]) -> float | None:

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,19 +12,20 @@ import jax
 import numpy as np
 
 from genjax_art.benchmark import steps as usual
-from genjax_art.benchmark.device.row import PRECISIONS, Row, in_precision, seconds_of
+from genjax_art.benchmark.device.row import PRECISIONS, Row, in_precision
 from genjax_art.build import build_plan
 from genjax_art.config import Experiment, with_run
 from genjax_art.data.contract import synthetic_source
-from genjax_art.models.flops import flops_of
 from genjax_art.run import feed
+from genjax_art.run.flops import flops_of
 from genjax_art.run.peaks import product_peak
-from genjax_art.run.trace import NO_EVENTS, device_events, idle_share, summed
+from genjax_art.run.timing import seconds_in_rounds
+from genjax_art.run.trace import idle_share, longest, traced
 from genjax_art.run.training import compile_plan, initial_state
 from genjax_art.spec import ArraySpec
 
 ORDER = ("dcgan", "dcgan-small", "conv-vae", "mlp-gan", "mlp-vae", "r3gan-small")
-CALL = 25  # steps
+CALL, ROUNDS = 25, 3  # steps of a call, rounds of calls that are timed
 TOP, NAME = 12, 90  # operations that are listed, characters of a name
 GOAL = 1.3  # times as fast as the best mode of PyTorch
 MODES = ("eager", "graphs", "compiled")  # compiling takes long: it comes last, and for the first precision only
@@ -40,10 +41,8 @@ def rows(tiny: bool) -> Iterator[Row]:
 
 def one(name: str, experiment: Experiment, shape: tuple[int, ...], precision: str, tiny: bool) -> Row:
     """Our step, several in a call on data that lie on the device, and PyTorch's."""
-    values = ours(experiment, shape, 2 if tiny else CALL, tiny)
+    values = ours(experiment, shape, precision, 2 if tiny else CALL, tiny)
     modes = ("eager",) if tiny else MODES if precision == "bfloat16" else MODES[:2]
-    peak = product_peak(precision, 256 if tiny else None)
-    values["share_of_peak"] = round(values["tflops"] * 1e12 / peak, 4)
     try:
         peer = theirs(experiment, shape, precision, modes)
     except Exception as error:  # PyTorch is not here, or refuses: ours counts without it
@@ -56,9 +55,14 @@ def one(name: str, experiment: Experiment, shape: tuple[int, ...], precision: st
 
 
 def ours(
-    experiment: Experiment, shape: tuple[int, ...], call: int, tiny: bool = False, classes: tuple[str, ...] = ()
+    experiment: Experiment,
+    shape: tuple[int, ...],
+    precision: str,
+    call: int,
+    tiny: bool = False,
+    classes: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Milliseconds a step, compile time, FLOPs, memory."""
+    """Milliseconds a step, compile time, FLOPs and their share of the peak, memory, what the device does."""
     experiment = with_run(experiment, steps_per_call=call)
     if tiny:
         experiment = with_run(experiment, batch_size=8)
@@ -79,7 +83,9 @@ def ours(
     began = time.perf_counter()
     jax.block_until_ready(many())
     first = time.perf_counter() - began
-    ms = 1e3 * seconds_of(many, least=0.05 if tiny else 0.5) / call
+    ms = 1e3 * median(seconds_in_rounds(many, 0.05 if tiny else 0.5, ROUNDS)) / call
+    with tempfile.TemporaryDirectory() as home:
+        events, _ = traced(many, Path(home))
     flops = flops_of(compiled.step, holder[0], compiled.put_batch(batches[0]))
     stats = jax.local_devices()[0].memory_stats() or {}
     return {
@@ -88,25 +94,10 @@ def ours(
         "first_call_s": round(first, 1),
         "flops": flops,
         "tflops": round(flops / ms / 1e9, 3),
+        "share_of_peak": round(1e3 * flops / ms / product_peak(precision, 256 if tiny else None), 4),
         "peak_memory_mib": round(stats.get("peak_bytes_in_use", 0) / 2**20),
-        **traced(many),
-    }
-
-
-def traced(call: Callable[[], Any]) -> dict[str, Any]:
-    """Which operations of the device a call takes most of its time with, and the share in which it does none."""
-    with tempfile.TemporaryDirectory() as home:
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0  # calls of Python would crowd out the device's events
-        with jax.profiler.trace(home, profiler_options=options):
-            jax.block_until_ready(call())
-        files = list(Path(home).rglob("*.trace.json.gz"))
-        events = device_events(files[0]) if files else NO_EVENTS
-    longest = summed(events.operations)
-    whole = sum(length for _, length in longest)
-    return {
         "device_idle": idle_share(events.busy),
-        "operations": {name[:NAME]: round(length / whole, 4) for name, length in longest[:TOP]},
+        "operations": {name[:NAME]: round(share, 4) for name, share in longest(events, TOP).items()},
     }
 
 
