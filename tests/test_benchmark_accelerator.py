@@ -38,9 +38,11 @@ def test_a_check_that_fails_is_named_at_the_end(tmp_path, monkeypatch):
 
 
 def test_a_part_without_time_is_not_filled(tmp_path, capsys):
-    accelerator.main(["--minutes", "0.1", "--only", "wide", "--json", str(tmp_path / "rows.json")])
+    files = ["--json", str(tmp_path / "rows.json"), "--out", str(tmp_path / "a/b")]
+    accelerator.main(["--minutes", "0.1", "--only", "wide", *files])
     assert capsys.readouterr().out.splitlines()[-1] == "no check fails in 1 rows; without time: wide"
     assert json.loads((tmp_path / "rows.json").read_text())[0]["note"] == "not begun"
+    assert (tmp_path / "a/b").is_dir()  # before anything is measured that would be written there
     with pytest.raises(UsageError, match="unknown part 'speed'"):
         accelerator.main(["--only", "speed"])
 

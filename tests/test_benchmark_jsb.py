@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from genjax_art.benchmark import jsb
 
@@ -58,6 +59,7 @@ def test_pieces_are_padded_and_the_padding_is_known():
     np.testing.assert_array_equal(keys[0, 3:], 0.0)
 
 
+@pytest.mark.thorough
 def test_it_learns_from_the_files(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("genjax_art.benchmark.jsb.prepare_process", lambda: None)
     chords = [[40, 47], [42, 49, 52], [43], []]

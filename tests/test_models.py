@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import thorough
 from small import small_networks
 
 from genjax_art import models, parts
@@ -93,7 +94,7 @@ def test_every_model_fits_arrays_of_every_shape(name):
 
 
 @pytest.mark.parametrize("name", parts.names(models))
-@pytest.mark.parametrize("case", ["30x44x3", "clip"])
+@pytest.mark.parametrize("case", ["clip", *thorough("30x44x3")])
 def test_fresh_networks_give_numbers_in_range(name, case):
     spec = ArraySpec((*(min(n, 9) for n in SPECS[case].space), 3), 0.0, 1.0, SPECS[case].kind, CLASSES)
     networks = built(name, spec)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import thorough
 
 from genjax_art import models
 from genjax_art.losses.penalty import squared_gradient_norm
@@ -47,7 +48,7 @@ def test_parameters_outputs_and_statistics_are_the_same_bits(model, player):
     assert_same(*results)
 
 
-@pytest.mark.parametrize("model", SMALL)
+@pytest.mark.parametrize("model", ["r3gan", *thorough("resnet")])
 def test_gradients_of_both_orders_are_the_same(model):
     """Of D's loss with R1, by the parameters: of the penalty it is the second order."""
     x, label = inputs("discriminator")

@@ -34,7 +34,9 @@ def experiment(**changes):
 
 def trained(folder, **changes):
     plan = build_plan(experiment(**changes), POINTS)
-    assert run(plan, synthetic_source(POINTS, 50, seed=1), folder, how="jit") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
+        assert run(plan, synthetic_source(POINTS, 50, seed=1), folder, how="jit") == 0
     with Checkpoints(folder / "checkpoints") as checkpoints:
         return plan, checkpoints.restore(plan.state_shapes()), read_metrics(folder / "metrics.jsonl")
 

@@ -27,6 +27,7 @@ from genjax_art.train.loop import Hook, train
 from genjax_art.train.resident import HOST
 from genjax_art.train.rows import read_metrics
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
 RUN = {"steps": 8, "batch_size": 8, "log_every": 4, "sample_every": 0, "save_every": 8, "steps_per_call": 1}
 

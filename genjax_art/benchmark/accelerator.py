@@ -59,6 +59,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in (*command.only, *([command.part] if command.part else [])):
         if name not in PARTS:
             raise unknown("part", name, PARTS)
+    if command.out:
+        command.out.mkdir(parents=True, exist_ok=True)
     if command.part:
         run_part(command)
         return
