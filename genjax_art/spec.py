@@ -23,7 +23,8 @@ class ArraySpec:
     An image is (height, width, channels), a clip (frames, height, width, channels), a piano roll
     (time, pitch, voices), a point (dimension,).  `classes` names the labels, in the order of their
     indices; it is empty where the data has no labels. Values of a `bounded` spec keep to `low` ... `high`; those of
-    another, the points of a mixture, may go beyond, so networks must not squash them.
+    another, the points of a mixture, may go beyond, so networks must not squash them. `rate` is the frames per second
+    of clips.
     """
 
     shape: tuple[int, ...]
@@ -32,6 +33,7 @@ class ArraySpec:
     kind: str = "image"
     classes: tuple[str, ...] = ()
     bounded: bool = True
+    rate: float | None = None
 
     @property
     def space(self) -> tuple[int, ...]:

@@ -219,9 +219,9 @@ def test_a_half_life_is_positive():
     refused(dataclasses.replace(vae_experiment(), ema_half_life={"vae": 0.0}), "--ema-half-life.vae must be above 0")
 
 
-@pytest.mark.parametrize("bounded", [True, False])
-def test_a_run_folder_gives_back_experiment_and_spec(tmp_path, bounded):
-    spec = ArraySpec((8, 8, 3), 0.0, 1.0, classes=("a", "b"), bounded=bounded)
+@pytest.mark.parametrize(("bounded", "rate"), [(True, None), (False, 12.5)])
+def test_a_run_folder_gives_back_experiment_and_spec(tmp_path, bounded, rate):
+    spec = ArraySpec((8, 8, 3), 0.0, 1.0, classes=("a", "b"), bounded=bounded, rate=rate)
     plan = build_plan(vae_experiment(), spec)
     write_config(tmp_path, plan.config)
     config, read = read_config(tmp_path)

@@ -16,6 +16,7 @@ LONGEST_LIST = 256  # entries of an option
 LARGEST_NUMBER = 2**31  # steps, batches and seeds are numbers of 32 bits
 MOST_CLASSES = 100_000
 LARGEST_EXAMPLE = 2**28  # numbers in one
+FASTEST = 100_000  # frames per second
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -63,7 +64,11 @@ def array_spec(value: Any) -> ArraySpec:
     bounded = value.get("bounded", kind != "points")
     if not isinstance(bounded, bool):
         raise ValueError("spec.bounded is neither true nor false")
-    return ArraySpec(tuple(shape), float(bounds[0]), float(bounds[1]), kind, tuple(classes), bounded)
+    rate = value.get("rate")  # runs from before there were clips do not say it
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= FASTEST):
+        raise ValueError(f"spec.rate is neither null nor frames per second, over 0 and at most {FASTEST:,}")
+    rate = None if rate is None else float(rate)
+    return ArraySpec(tuple(shape), float(bounds[0]), float(bounds[1]), kind, tuple(classes), bounded, rate)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
