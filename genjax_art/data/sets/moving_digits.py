@@ -1,0 +1,122 @@
+"""Moving MNIST: digits that bounce in a frame, the data set of Srivastava et al. 2015 (arXiv:1502.04681).
+
+As their program makes it: each digit begins at a place and with a direction drawn uniformly, goes a tenth of the room
+that it has in each frame, and is reflected where it would leave the frame; where digits overlap, the brighter pixel is
+seen. "train" has MNIST's training digits, "test" others. Only the numbers of the digits, their first places and
+directions are drawn and kept, once, from a fixed seed; clips are drawn when they are taken. `digit_1`, `digit_2`, ...
+are what the digits show; of one digit that is the label, too.
+"""
+
+import sys
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from genjax_art.data.content import content_of
+from genjax_art.data.contract import DataError, Source
+from genjax_art.data.open import open_source
+from genjax_art.data.request import sets_folder
+from genjax_art.errors import UsageError
+from genjax_art.spec import ArraySpec
+
+NAME = "moving_digits"
+LENGTHS: Mapping[str, int] = {"train": 60_000, "test": 10_000}
+DIGIT = 28 / 64  # side of a digit in sides of the frame
+STEP = 0.1  # of the room, in a frame
+RATE = 10.0  # frames per second; the paper does not say
+LEAST = 16  # pixels
+
+
+def build(
+    *, split: str = "train", data_dir: Path | str | None = None, frames: int = 20, size: int = 64, digits: int = 2
+) -> "DigitsSource":
+    """Digits that bounce in a frame (Moving MNIST), of mnist where it is prepared, else of mnist_5k.
+
+    Args:
+      split: which clips: train (60,000) or test (10,000), of other digits.
+      data_dir: where mnist may lie prepared (default: TFDS_DATA_DIR, else tensorflow_datasets in the home folder).
+      frames: frames of a clip.
+      size: height and width of a frame in pixels, at least 16; digits are 7/16 as large.
+      digits: how many there are in a clip.
+
+    Raises:
+      DataError: another split, or the digits cannot be had. UsageError: a number that makes no clip.
+    """
+    if split not in LENGTHS:
+        raise DataError(f"{NAME} has no split {split!r}: choose from {', '.join(LENGTHS)}")
+    if frames < 1 or digits < 1 or size < LEAST:
+        raise UsageError(
+            f"{NAME}: frames and digits must be at least 1, size at least {LEAST}; got {frames}, {digits} and {size}"
+        )
+    folder = sets_folder(data_dir)
+    origin = "mnist" if any((folder / "mnist").glob("*/dataset_info.json")) else "mnist_5k"
+    if origin != "mnist":
+        print(f"{NAME}: of {origin}, for mnist is not prepared under {folder}", file=sys.stderr, flush=True)
+    side = round(DIGIT * size)
+    found = open_source(origin, split=split, data_dir=folder, size=(side, side), channels=1)
+    rng = np.random.default_rng([zlib.crc32(NAME.encode()), list(LENGTHS).index(split), digits])
+    n = LENGTHS[split]
+    rows = rng.integers(0, len(found), (n, digits), dtype=np.int32)
+    start, angle = rng.random((n, digits, 2)), rng.uniform(0, 2 * np.pi, (n, digits))
+    direction = np.stack([np.sin(angle), np.cos(angle)], -1)
+    classes = found.spec.classes if digits == 1 else ()
+    spec = ArraySpec((frames, size, size, 1), kind="clip", classes=classes, rate=RATE)
+    return DigitsSource(spec, found, origin, rows, start, direction)
+
+
+@dataclass(frozen=True, eq=False)
+class DigitsSource:
+    """Clips in which the digits `rows[i]` move from `start[i]` into `direction[i]`, each (down, right)."""
+
+    spec: ArraySpec
+    digits: Source
+    origin: str  # the data set of the digits
+    rows: Int[np.ndarray, "n digits"]
+    start: Float[np.ndarray, "n digits 2"]  # in units of the room
+    direction: Float[np.ndarray, "n digits 2"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, indices: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        rows = self.rows[indices]
+        taken = self.digits.take(rows.reshape(-1))
+        pictures = taken["x"].reshape(*rows.shape, *taken["x"].shape[1:])
+        side = pictures.shape[2]
+        room = self.spec.shape[1] - side
+        places = (room * bounced(self.start[indices], self.direction[indices], self.spec.shape[0])).astype(int)
+        x = np.zeros((len(rows), *self.spec.shape), np.uint8)
+        for clip, shown, ways in zip(x, pictures, places, strict=True):
+            for frame, corners in zip(clip, ways.tolist(), strict=True):
+                for picture, (top, left) in zip(shown, corners, strict=True):
+                    part = frame[top : top + side, left : left + side]
+                    np.maximum(part, picture, out=part)
+        label = taken["label"].reshape(rows.shape)
+        found = {"x": x} | {f"digit_{i + 1}": label[:, i] for i in range(rows.shape[1])}
+        return found | ({"label": label[:, 0]} if self.spec.classes else {})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """By the digits, and what is drawn of them."""
+        check = zlib.crc32(repr((self.spec, content_of(self.digits))).encode())
+        for array in (self.rows, self.start, self.direction):
+            check = zlib.crc32(array.tobytes(), check)
+        return f"{NAME}-{check:08x}"
+
+
+def bounced(
+    start: Float[np.ndarray, "n digits 2"], direction: Float[np.ndarray, "n digits 2"], frames: int
+) -> Float[np.ndarray, "n frames digits 2"]:
+    """The places in 0 ... 1 of so many frames: a step in each, from an edge that is reached back again."""
+    at, way, places = start.copy(), direction.copy(), []
+    for _ in range(frames):
+        at = at + STEP * way
+        way = np.where((at <= 0) | (at >= 1), -way, way)
+        at = at.clip(0, 1)
+        places.append(at)
+    return np.stack(places, 1)
