@@ -65,24 +65,38 @@ def read_picture(file: Path, size: tuple[int, int], channels: int) -> UInt8[np.n
       TooLarge: more than `MAX_PIXELS` pixels, of a JPEG that is decoded smaller `MAX_JPEG_PIXELS`.
       OSError, ValueError, SyntaxError, ...: whatever Pillow raises on a file that is none, or broken.
     """
-    with warnings.catch_warnings(action="ignore"):  # that it is large or has odd metadata is no news to its owner
-        _check_within(_pixels_within(file))
+    # that it is large or has odd metadata is no news to its owner
+    with warnings.catch_warnings(action="ignore"), open_picture(file) as picture:
+        _check_pixels(picture, size)
+        orientation = picture.getexif().get(0x0112)
         try:
-            picture = Image.open(file)
-        except Image.DecompressionBombError:
+            with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+                picture.load()
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # of a picture within
             raise TooLarge(_too_large("far more")) from None
-        with picture:
-            _check_pixels(picture, size)
-            _mend_transparency(picture)
-            orientation = picture.getexif().get(0x0112)
-            try:
-                with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-                    picture.load()
-            except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # of a picture within
-                raise TooLarge(_too_large("far more")) from None
-            smaller = _reduced(picture, max(size), channels)
-            upright = smaller.transpose(TURNS[orientation]) if orientation in TURNS else smaller
-            return fit_picture(upright, size, channels)
+        smaller = _reduced(picture, max(size), channels)
+        return fit_picture(smaller.transpose(TURNS[orientation]) if orientation in TURNS else smaller, size, channels)
+
+
+def open_picture(file: Path) -> Image.Image:
+    """A picture file of which the header is read, and what lies within icons and textures checked.
+
+    Raises:
+      TooLarge: that has more than half of `MAX_PIXELS`, or the picture far more. Else what Pillow raises.
+    """
+    _check_within(_pixels_within(file))
+    try:
+        picture = Image.open(file)
+    except Image.DecompressionBombError:
+        raise TooLarge(_too_large("far more")) from None
+    _mend_transparency(picture)
+    return picture
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """A loaded picture turned as its EXIF orientation says."""
+    orientation = picture.getexif().get(0x0112)
+    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
 
 
 def _check_pixels(picture: Image.Image, size: tuple[int, int]) -> None:

@@ -14,7 +14,7 @@ import genjax_art
 ROOT = Path(genjax_art.__path__[0])
 ROOMS = ("data", "models", "losses", "metrics", "media")
 # what a room may import besides itself
-SHARED = ("spec", "shards", "errors", "keys", "files", "parts", "latents", "music", "pictures")
+SHARED = ("spec", "shards", "errors", "keys", "files", "parts", "latents", "music", "pictures", "films")
 MAY_READ_CONFIG = ("build", "cli", "options", "presets", "run", "benchmark")
 OPTIONAL = ("__main__", "benchmark.peers.")  # what runs when it is imported, and what needs PyTorch
 MODULES = sorted(

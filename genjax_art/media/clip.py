@@ -1,25 +1,46 @@
-"""Clips as files: GIF and MP4 that play all of them side by side, a contact sheet as PNG, a row a clip."""
+"""Clips as files: GIF, MP4, WebP and APNG that play all of them side by side, a contact sheet as PNG, a row a clip.
 
+Files are replaced in one step, and the same clips make the same bytes, as in `image.py`.
+"""
+
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from genjax_art.errors import UsageError
-from genjax_art.media.image import GRID_SIDE, MAX_GIF_RATE, enlarge, grid, to_uint8, write_gif, write_mp4, write_png
-from genjax_art.media.medium import Medium
+from genjax_art import films
+from genjax_art.errors import RunError, UsageError
+from genjax_art.files import printable, replacing
+from genjax_art.media.image import (
+    GRID_SIDE,
+    MAX_GIF_RATE,
+    enlarge,
+    grid,
+    on_white,
+    to_pillow,
+    to_uint8,
+    write_gif,
+    write_mp4,
+    write_png,
+)
+from genjax_art.media.medium import Medium, Reading
 from genjax_art.spec import ArraySpec
 
-ENDINGS = ".gif, .mp4, .png, .npz"  # the last by `medium.py`
+ENDINGS = ".gif, .mp4, .webp, .apng, .png, .npz"  # the last by `medium.py`
+MOST_FRAMES = 2048  # of a file of the user's
 FILM_SIDE = 512  # pixels: small clips are enlarged by an even number in a film up to about this side
 RATE = 8.0  # frames per second where nobody says
 MOST_COLUMNS = 16  # frames of a clip on its row of a contact sheet
 
 
 def contact_sheet(
-    clips: Sequence[UInt8[np.ndarray, "frames height width channels"]],
+    clips: Sequence[UInt8[np.ndarray, "_ height width channels"]],
 ) -> UInt8[np.ndarray, "h w channels"]:
     """A row for each clip: its frames from left to right, of longer ones than 16 as many, evenly spread.
 
@@ -62,18 +83,18 @@ def write_samples(
 ) -> list[Path]:
     """Write clips as the ending of `out` asks and return the files written.
 
-    `.gif`, `.mp4`: all clips at once on a grid, and their contact sheet beside the film, with the ending `.png`.
-    `.png`: that sheet alone. No ending, or a folder that exists: a GIF and its sheet, `00000.gif` and `00000.png`, for
-    each clip, with its `index`. Small clips are enlarged by a whole number. Files of the same name are replaced,
-    others in the folder stay.
+    `.gif`, `.mp4` (by PyAV), `.webp`, `.apng`: all clips at once on a grid, and beside the film their contact sheet,
+    with the ending `.png`. `.png`: that sheet alone. No ending, or a folder that exists: a GIF and its sheet,
+    `00000.gif` and `00000.png`, for each clip, with its `index`. Small clips are enlarged by a whole number. Files of
+    the same name are replaced, others in the folder stay.
 
     Args:
       fps: frames per second (default: those of the data, else 8; a GIF has at most 50).
 
     Raises:
-      UsageError: another ending, or frames per second that the file cannot have.
+      UsageError: another ending, or frames per second that the file cannot have. RunError: MP4 without PyAV.
     """
-    clips, rate = to_uint8(x, spec), fps or spec.rate or RATE
+    clips, rate = to_uint8(x, spec), spec.rate or RATE if fps is None else fps
     if out.suffix and not out.is_dir():
         return write_film(out, clips, rate, metadata)
     return [
@@ -96,6 +117,8 @@ def write_film(
             write_gif(out, side_by_side(clips), rate, metadata)
         case ".mp4":
             write_mp4(out, side_by_side(clips), rate, metadata)
+        case ".webp" | ".apng":
+            write_lossless(out, side_by_side(clips), rate, metadata)
         case ".png":
             pass
         case _:
@@ -105,9 +128,33 @@ def write_film(
     return [out] if beside == out else [out, beside]
 
 
+def write_lossless(path: Path, frames: UInt8[np.ndarray, "n h w c"], rate: float, metadata: Mapping[str, str]) -> None:
+    """An APNG or, by the ending `.webp`, a WebP without loss, that repeats without end; RGBA is laid on white.
+
+    `metadata` becomes texts of the APNG, of the WebP the EXIF description, in JSON. Raises OSError.
+    """
+    from PIL.Image import Exif
+    from PIL.PngImagePlugin import PngInfo
+
+    first, *others = [to_pillow(frame) for frame in on_white(frames)]
+    ends = np.floor(np.arange(len(frames) + 1) * 1000 / rate + 0.5).astype(int)
+    options: dict[str, Any] = {"save_all": True, "append_images": others, "duration": np.diff(ends).tolist(), "loop": 0}
+    if path.suffix.lower() == ".webp":
+        exif = Exif()
+        exif[0x010E] = json.dumps(dict(metadata), sort_keys=True)
+        options |= {"format": "WEBP", "lossless": True, "exif": exif}
+    else:
+        texts = PngInfo()
+        for key, value in sorted(metadata.items()):
+            texts.add_text(key, value)
+        options |= {"format": "PNG", "pnginfo": texts}
+    with replacing(path) as part:
+        first.save(part, **options)
+
+
 def write_wholes(
     out: Path,
-    wholes: Sequence[Float[np.ndarray, "frames height width channels"]],
+    wholes: Sequence[Float[np.ndarray, "_ height width channels"]],
     spec: ArraySpec,
     about: Mapping[str, str],
     rate: float | None,
@@ -130,13 +177,50 @@ def write_wholes(
     return paths
 
 
+def read_clip(file: Path, spec: ArraySpec) -> Reading:
+    """A film, sprite strip or folder of frames (see `films.py`), at the spec's rate; of a long one 2,048 frames.
+
+    Raises:
+      RunError: it cannot be read, is a still picture, or needs PyAV.
+    """
+    name = printable(file)
+    _, height, width, channels = spec.shape
+    frames = films.read_frames(file, films.Wanted((height, width), channels, spec.rate))
+    try:
+        levels = list(islice(frames, MOST_FRAMES))
+        if next(frames, None) is not None:
+            logging.getLogger(__name__).warning("%s: only its first %d frames are read", name, MOST_FRAMES)
+    except FileNotFoundError:
+        raise RunError(f"clip {name} does not exist") from None
+    except RunError:
+        raise
+    except Exception as error:  # Pillow and PyAV raise a dozen kinds, by format
+        raise RunError(f"clip {name} cannot be read: {' '.join(str(error).split())}") from None
+    if not levels:
+        raise RunError(f"clip {name} has no frame")
+    whole = spec.low + np.stack(levels).astype(np.float32) * np.float32((spec.high - spec.low) / 255)
+    return Reading(printable(file.name), whole, spec.rate)
+
+
+def alike(x: Any, key: Any) -> Any:
+    """All frames of a clip as `image_views.py` changes one picture."""
+    from genjax_art.media.image_views import alike
+
+    n, frames, height, width, channels = x.shape
+    layers = x.transpose(0, 2, 3, 1, 4).reshape(n, height, width, frames * channels)
+    changed = alike(layers, key).reshape(n, height, width, frames, channels)
+    return changed.transpose(0, 3, 1, 2, 4)
+
+
 MEDIUM = Medium(
+    alike=alike,
     write=write_samples,
     sheet=sheet,
     samples=(".gif",),
     walk=(".gif", ".mp4"),
     frames=2,  # each is a whole clip
     reads="clip",
+    read=read_clip,
     write_wholes=write_wholes,
     unit=1,
     unit_name="frames",

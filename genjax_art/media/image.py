@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from genjax_art import pictures
+from genjax_art import films, pictures
 from genjax_art.errors import RunError, UsageError
 from genjax_art.files import printable, replacing
 from genjax_art.media.medium import Medium, Reading
@@ -147,8 +147,9 @@ def write_mp4(
 
     RGBA is laid on white; an odd height or width, which yuv420p cannot have, is made even by repeating the
     last row or column.  `metadata` becomes the comment of the file, in JSON.
+    Raises RunError where PyAV is not installed.
     """
-    import av
+    av = films.pyav()
     from av.video.reformatter import ColorRange, Colorspace
 
     if not fps > 0:
@@ -200,7 +201,7 @@ def write_samples(
       fps: frames per second of GIF and MP4 (a GIF has at most 50).
 
     Raises:
-      UsageError: another ending, or frames per second that the file cannot have.
+      UsageError: another ending, or frames per second that the file cannot have. RunError: MP4 without PyAV.
     """
     ending = out.suffix.lower()
     if out.is_dir() or not ending:

@@ -1,5 +1,6 @@
 """Where a verb writes, and with which options of the medium's writer."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from genjax_art import films
 from genjax_art.files import refuse_link
 from genjax_art.media import medium
 from genjax_art.run.load import Run
@@ -44,7 +46,13 @@ class Output:
         return found
 
     def _with(self, endings: Sequence[str]) -> list[Path]:
-        outs = [self.path.with_name(self.path.name + ending) for ending in endings]
+        """The path with each of the endings, but of films that need what is not installed; says so."""
+        asked = [self.path.with_name(self.path.name + ending) for ending in endings]
+        outs = [out for out in asked if not films.lacking(out)]
+        for out in asked:
+            if out not in outs and outs:
+                print(f"left out {out}: it needs {films.lacking(out)}", file=sys.stderr, flush=True)
+        outs = outs or asked
         for out in outs:
             if not self.named and out.is_dir():  # a link to a file is replaced, one to a folder would be followed
                 refuse_link(out)

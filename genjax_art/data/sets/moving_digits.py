@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.lib.stride_tricks import sliding_window_view
 
 from genjax_art.data.content import content_of
 from genjax_art.data.contract import DataError, Source
@@ -91,11 +92,12 @@ class DigitsSource:
         room = self.spec.shape[1] - side
         places = (room * bounced(self.start[indices], self.direction[indices], self.spec.shape[0])).astype(int)
         x = np.zeros((len(rows), *self.spec.shape), np.uint8)
-        for clip, shown, ways in zip(x, pictures, places, strict=True):
-            for frame, corners in zip(clip, ways.tolist(), strict=True):
-                for picture, (top, left) in zip(shown, corners, strict=True):
-                    part = frame[top : top + side, left : left + side]
-                    np.maximum(part, picture, out=part)
+        windows = sliding_window_view(x[..., 0], (side, side), (2, 3), writeable=True)
+        clip, frame = np.ogrid[: len(rows), : self.spec.shape[0]]
+        for number in range(rows.shape[1]):
+            at = clip, frame, places[:, :, number, 0], places[:, :, number, 1]
+            picture = pictures[:, None, number, ..., 0]
+            windows[at] = np.maximum(windows[at], picture) if number else picture
         label = taken["label"].reshape(rows.shape)
         found = {"x": x} | {f"digit_{i + 1}": label[:, i] for i in range(rows.shape[1])}
         return found | ({"label": label[:, 0]} if self.spec.classes else {})
