@@ -168,10 +168,16 @@ def _check_pixels(width: int, height: int) -> None:
         raise Unfit(f"a frame has {width * height / 1e6:.0f} million pixels; at most {MAX_PIXELS / 1e6:.0f} are read")
 
 
-def is_animated(path: Path) -> bool:
-    """Whether a picture file has more than one frame, by its header. Raises what Pillow does."""
+def is_frame(path: Path, strip: int | None) -> bool:
+    """Whether a picture file is one frame: neither an animation nor a strip, by its header. Raises what Pillow does."""
     with _opened(path) as picture:
-        return _animated(picture)
+        if _animated(picture):
+            return False
+        try:
+            strip_boxes(picture.width, picture.height, strip)
+        except Unfit:
+            return True
+        return False
 
 
 def _animated(picture: Image.Image) -> bool:
@@ -199,7 +205,7 @@ def strip_boxes(width: int, height: int, frames: int | None) -> list[tuple[int, 
     """(left, top, right, bottom) of the frames of a strip: `frames`, or else as many squares as it is long.
 
     Raises:
-      Unfit: a picture of these sides is no such strip.
+      Unfit: a picture of these sides is no such strip, or `frames` is 1.
     """
     long, short = max(width, height), min(width, height)
     number = frames or (long // short if long % short == 0 else 0)
@@ -230,17 +236,23 @@ def _of_animation(picture: Any) -> Iterator[Frame]:
 def _of_folder(folder: Path) -> Iterator[Frame]:
     """Pictures in the order of their names, numbers in them by what they are worth."""
     readable = set(endings())
-    files = [path for path in folder.iterdir() if path.suffix.lower() in readable and not path.name.startswith(".")]
-    first: tuple[str, tuple[int, int]] | None = None
-    for path in sorted(files, key=in_order):
+    inside = (path for path in folder.iterdir() if path.suffix.lower() in readable and not path.name.startswith("."))
+    files = sorted(inside, key=in_order)
+    first = _size_of(files[0]) if files else None
+    for path in files:  # by their headers, before any is used
+        if first is not None and (size := _size_of(path)) != first:
+            sizes = " and ".join(f"{width}x{height}" for width, height in (first, size))
+            raise ValueError(f"frames have different sizes, {files[0].name} and {path.name}: {sizes}")
+    for path in files:
         with _opened(path) as picture:
             picture.load()
             shown = upright(picture)
-            first = first or (path.name, shown.size)
-            if shown.size != first[1]:
-                sizes = " and ".join(f"{width}x{height}" for width, height in (first[1], shown.size))
-                raise ValueError(f"frames have different sizes, {first[0]} and {path.name}: {sizes}")
             yield Frame(lambda shown=shown: shown, None, None)  # type: ignore[misc]
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    with _opened(path) as picture:
+        return picture.size
 
 
 def in_order(path: Path) -> tuple[list[tuple[int, str]], str]:

@@ -17,10 +17,10 @@ from tensorflow_datasets.core.hashing import Hasher
 from genjax_art.data import decoders, growing, preparing
 from genjax_art.data.content import content_of
 from genjax_art.data.contract import ArraySource, DataError
-from genjax_art.data.decoders import Decoders, Unread
+from genjax_art.data.decoders import Decoders, End, Pictures
+from genjax_art.data.layout import in_mixed_order
 from genjax_art.data.open import open_source
 from genjax_art.data.pictures_on_disk import PictureRows
-from genjax_art.data.sets.image_folder import in_mixed_order
 from genjax_art.errors import RunError
 
 COUNT, SIZE = 120, (8, 8)
@@ -194,24 +194,25 @@ def test_no_room_is_one_line_and_what_is_there_is_kept(
 
 def test_processes_give_the_same_in_the_same_order(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [*sorted(many.rglob("*.png")), many / "nowhere.png"]
-    with Decoders(SIZE, 3, 0) as here:
+    with Decoders(Pictures(SIZE, 3), 0) as here:
         expected = list(here.read(paths))
-    monkeypatch.setattr(decoders, "CHUNK_PICTURES", 3)
-    with Decoders(SIZE, 3, 2) as two:
+    monkeypatch.setattr(decoders, "CHUNK_FILES", 3)
+    with Decoders(Pictures(SIZE, 3), 2) as two:
         found = []
         for i, result in enumerate(two.read(paths)):
             found.append(result)
-            if i == 10:  # a decoder's defect: what it was at is read by another one
+            if i == 20:  # a decoder's defect: what it was at is read by another one
                 process = two._all[0]._process
                 assert process is not None
                 process.send_signal(signal.SIGSEGV)
-    assert sum(isinstance(result, Unread) for result in expected) == 2
+    assert sum(isinstance(result, End) for result in expected) == len(paths)
+    assert sum(isinstance(result, End) and result.unread is not None for result in expected) == 2
     for one, other in zip(expected, found, strict=True):
-        if isinstance(one, Unread):
+        if isinstance(one, End):
             assert one == other
         else:
             np.testing.assert_array_equal(one, other)
-    with Decoders(SIZE, 3, 1) as killed:
+    with Decoders(Pictures(SIZE, 3), 1) as killed:
         rest = killed.read(paths)
         next(rest)
         process = killed._all[0]._process
@@ -222,7 +223,7 @@ def test_processes_give_the_same_in_the_same_order(many: Path, monkeypatch: pyte
 
 
 def test_an_abandoned_reading_ends_its_processes(many: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), Decoders(SIZE, 3, 2) as two:
+    with pytest.raises(KeyboardInterrupt), Decoders(Pictures(SIZE, 3), 2) as two:
         for _ in two.read(list(many.rglob("*.png")) * 20):
             ids = [decoder._process.pid for decoder in two._all if decoder._process]
             raise KeyboardInterrupt

@@ -1,7 +1,8 @@
-"""An array that grows on disk, picture by picture, and is gone on with after whatever ended the process.
+"""An array that grows on disk, file by file, and is gone on with after whatever ended the process.
 
-Beside the array lies a journal. Each of its lines says how many pictures of a split were seen and how many of them
-written by then, with the checksum of the split's rows so far, and follows the rows that it speaks of. On going on,
+A picture is one row, a film one for each of its clips. Beside the array lies a journal. Each of its lines says how many
+files of a split were seen and how many rows written by then, with the checksum of the split's rows so far, and follows
+the rows that it speaks of. On going on,
 the rows are read and count as far as they have the checksums of the journal: a line or a row that was half written,
 or that the system had not brought to disk, does not. What is written is the same each time, so that two processes
 at once, where a file system has no locks, do no harm.
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-COMMIT_BYTES = 4 * 2**20  # of pictures in memory until they are written ...
+COMMIT_BYTES = 4 * 2**20  # of rows in memory until they are written ...
 COMMIT_SECONDS = 1.0  # ... or so long
 PIECE = 2**20  # bytes that are read at once
 HEADER = 128  # bytes of the .npy format before the rows
@@ -29,12 +30,22 @@ HEADER = 128  # bytes of the .npy format before the rows
 
 @dataclass
 class Part:
-    """What is on disk of a split: pictures seen, of them written, the CRC-32 of these, and what was skipped, why."""
+    """What is on disk of a split: files seen, rows written, the CRC-32 of these, and what was skipped, why."""
 
     done: int = 0
     rows: int = 0
     crc: int = 0
-    skipped: list[tuple[int, str, bool]] = field(default_factory=list)  # position, message, whether it is too large
+    skipped: list[tuple[int, str, bool]] = field(default_factory=list)  # position, message, whether it is only unfit
+    counts: list[tuple[int, int]] = field(default_factory=list)  # position and rows, where not one, of skipped not none
+
+    def rows_of_each(self) -> list[int]:
+        """How many rows each file seen has."""
+        found = [1] * self.done
+        for at, _, _ in self.skipped:
+            found[at] = 0
+        for at, rows in self.counts:
+            found[at] = rows
+        return found
 
 
 class GrowingArray:
@@ -46,7 +57,9 @@ class GrowingArray:
         self._lines = os.open(journal_of(path), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         self.parts: dict[str, Part] = {}
         self._now = Part()
-        self._name, self._pending, self._news, self._since = "", bytearray(), list[tuple[int, str, bool]](), 0.0
+        self._name, self._pending, self._since = "", bytearray(), 0.0
+        self._news, self._counts = list[tuple[int, str, bool]](), list[tuple[int, int]]()
+        self._own, self._unsaid = 0, 0  # rows of the file that is being read; bytes since the last line
         self._replay()
 
     def close(self) -> None:
@@ -54,36 +67,47 @@ class GrowingArray:
         os.close(self._lines)
 
     def begin(self, split: str) -> Part:
-        """From now on, pictures are of that split; what is on disk of it already. Splits come in the same order."""
+        """From now on, files are of that split; what is on disk of it already. Splits come in the same order."""
         self._name, self._since = split, time.monotonic()
         self._now = self.parts.setdefault(split, Part())
         return self._now
 
     def append(self, row: UInt8[np.ndarray, "..."]) -> None:
+        """A row of the file that is being read."""
         self._pending += row.tobytes()
-        self._seen()
+        self._own, self._unsaid = self._own + 1, self._unsaid + row.nbytes
+        if len(self._pending) >= 2 * COMMIT_BYTES:  # within a film: if it is not read to its end, it is read again
+            self._write()
 
-    def skip(self, message: str, large: bool) -> None:
-        """Instead of a row."""
-        self._news.append((self._now.done, message, large))
-        self._seen()
-
-    def _seen(self) -> None:
+    def end(self, message: str | None = None, unfit: bool = False) -> None:
+        """No more rows of that file. With a message it could not be read, or no further."""
+        if message is not None:
+            self._news.append((self._now.done, message, unfit))
+        if self._own != (message is None):
+            self._counts.append((self._now.done, self._own))
+        self._own = 0
         self._now.done += 1
-        if len(self._pending) >= COMMIT_BYTES or time.monotonic() - self._since >= COMMIT_SECONDS:
+        if self._unsaid >= COMMIT_BYTES or time.monotonic() - self._since >= COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
         """Writes what is in memory. Raises OSError."""
+        self._write()
         now = self._now
-        _write_at(self._handle, self._pending, self._end())
-        now.crc = zlib.crc32(self._pending, now.crc)
-        now.rows += len(self._pending) // prod(self._shape)
         now.skipped += self._news
+        now.counts += self._counts
         line = {"split": self._name, "done": now.done, "rows": now.rows, "crc": now.crc, "skipped": self._news}
         # a line that was cut off before stays one of its own
-        os.write(self._lines, b"\n" + json.dumps(line).encode() + b"\n")
-        self._pending, self._news, self._since = bytearray(), [], time.monotonic()
+        os.write(self._lines, b"\n" + json.dumps({**line, "counts": self._counts}).encode() + b"\n")
+        self._news, self._counts, self._unsaid, self._since = [], [], 0, time.monotonic()
+
+    def _write(self) -> None:
+        if not self._pending:
+            return
+        _write_at(self._handle, self._pending, self._end())
+        self._now.crc = zlib.crc32(self._pending, self._now.crc)
+        self._now.rows += len(self._pending) // prod(self._shape)
+        self._pending = bytearray()
 
     def finish(self) -> None:
         """Brings the file to its final form, and to disk. Raises OSError."""
@@ -104,17 +128,20 @@ class GrowingArray:
 
     def _follow(self, line: dict[str, Any]) -> bool:
         """Goes on to a line of the journal; False where the rows are not what it says."""
-        skipped = [(int(at), str(message), bool(large)) for at, message, large in line["skipped"]]
+        skipped = [(int(at), str(message), bool(unfit)) for at, message, unfit in line["skipped"]]
+        counts = [(int(at), int(number)) for at, number in line["counts"]]
         part = self.parts.get(line["split"], Part())
         if line["done"] <= part.done:  # of another process, or there before
             return True
         rows, done = int(line["rows"]), int(line["done"])
-        if done - part.done != rows - part.rows + len(skipped):
+        without = {at for at, _, _ in skipped}
+        odd = sum(number - (at not in without) for at, number in counts)
+        if done - part.done != rows - part.rows + len(skipped) - odd:
             return False
-        crc = crc_of(self._handle, self._end(), (rows - part.rows) * prod(self._shape), part.crc)
-        if crc != line["crc"]:
+        then = Part(done, rows, int(line["crc"]), part.skipped + skipped, part.counts + counts)
+        if crc_of(self._handle, self._end(), (rows - part.rows) * prod(self._shape), part.crc) != then.crc:
             return False
-        self.parts[line["split"]] = Part(done, rows, crc, part.skipped + skipped)
+        self.parts[line["split"]] = then
         return True
 
 

@@ -1,4 +1,4 @@
-"""Decoded pictures in a folder on disk, memory-mapped when opened: sets may be larger than memory.
+"""Decoded pictures and clips in a folder on disk, memory-mapped when opened: sets may be larger than memory.
 
 A folder holds `x.npy` (uint8, the rows of all splits, one split after the other), `label.npy` (int32, where there are
 labels) and `set.json`, written last: rows and checksums of each split, and in a second line that of the first. Pictures
@@ -36,7 +36,7 @@ class PictureRows:
     """A source: some ranges of the rows of memory-mapped pictures, one after the other."""
 
     spec: ArraySpec
-    x: UInt8[np.ndarray, "n height width channels"]
+    x: UInt8[np.ndarray, "n *shape"]
     label: Int32[np.ndarray, " n"] | None
     ranges: tuple[Range, ...]
     mapped: mmap.mmap  # the file that x lies in, after its header
@@ -100,6 +100,8 @@ def write_meta(
     meta = {
         "shape": spec.shape,
         "classes": spec.classes,
+        "kind": spec.kind,
+        "rate": spec.rate,
         "splits": splits,
         "bytes": status.st_size,
         "mtime_ns": status.st_mtime_ns,
@@ -129,7 +131,9 @@ def open_rows(folder: Path, split: str, name: str) -> PictureRows | None:
         raise ValueError(f"{META} has another checksum than when it was written")
     meta = json.loads(words)
     shape = tuple(int(side) for side in meta["shape"])
-    spec = ArraySpec(shape, classes=tuple(str(word) for word in meta["classes"]))
+    classes = tuple(str(word) for word in meta["classes"])
+    rate = None if meta["rate"] is None else float(meta["rate"])
+    spec = ArraySpec(shape, kind=str(meta["kind"]), classes=classes, rate=rate)
     rows = {str(key): int(part["rows"]) for key, part in meta["splits"].items()}
     count = sum(rows.values())
     _check_array(folder / ARRAY, (count, *shape), meta)

@@ -1,4 +1,4 @@
-"""Decoding files of pictures to disk: once, by one process at a time, with a bar, from where it was interrupted."""
+"""Decoding files to rows on disk: once, by one process at a time, with a bar, from where it was interrupted."""
 
 import fcntl
 import logging
@@ -13,10 +13,9 @@ from math import prod
 from pathlib import Path
 
 from genjax_art.data.contract import DataError
-from genjax_art.data.decoders import Decoders, Unread
+from genjax_art.data.decoders import Decoders, End, Reader
 from genjax_art.data.growing import GrowingArray, Part, journal_of
 from genjax_art.data.pictures_on_disk import ARRAY, LABELS, META, PictureRows, open_rows
-from genjax_art.spec import ArraySpec
 
 LOCK = ".lock"
 BAR_SECONDS = 0.25  # between changes of the bar
@@ -45,40 +44,42 @@ def open_or_prepare(place: Path, split: str, name: str, prepare: Callable[[Path]
         return found
 
 
-def write_pictures(
+def write_rows(
     place: Path,
     name: str,
     splits: Mapping[str, Sequence[Path]],
-    spec: ArraySpec,
-    check: Callable[[str, dict[Path, Unread]], None],
+    reader: Reader,
+    check: Callable[[str, Part], None],
 ) -> dict[str, Part]:
-    """Writes the rows of all splits; `check` is told after each split what was not read, and may raise DataError.
+    """Writes the rows of all splits; `check` is told after each split what was read, and may raise DataError.
 
     What was written by then is removed with that: the reason may have been one of the moment.
 
     Raises:
       DataError: of `check`, or no room. RunError: a process was killed. OSError: the file cannot be written.
     """
-    height, width, channels = spec.shape
     total = sum(map(len, splits.values()))
-    array = GrowingArray(place / ARRAY, spec.shape)
+    array = GrowingArray(place / ARRAY, reader.shape)
     try:
         done = sum(part.done for part in array.parts.values())
-        _check_room(place, (total - done) * prod(spec.shape))
-        started = f"{done:,} of {total:,} pictures are there" if done else "once"
+        _check_room(place, (total - done) * prod(reader.shape))
+        started = f"{done:,} of {total:,} {reader.word} are there" if done else "once"
         print(f"preparing {name} in {place} ({started})", file=sys.stderr, flush=True)
         processes = _cores() if _is_much(path for paths in splits.values() for path in paths) else 0
-        with Decoders((height, width), channels, processes) as decoders, _bar(name, total, done) as advance:
+        with Decoders(reader, processes) as decoders, _bar(name, reader.word, total, done) as advance:
             for split, paths in splits.items():
                 part = array.begin(split)
                 for result in decoders.read(islice(paths, part.done, None)):
-                    if isinstance(result, Unread):
-                        array.skip(result.message, result.large)
-                    else:
+                    if not isinstance(result, End):
                         array.append(result)
+                        continue
+                    if result.unread is None:
+                        array.end()
+                    else:
+                        array.end(result.unread.message, result.unread.unfit)
                     advance()
                 array.commit()
-                check(split, {paths[at]: Unread(message, large) for at, message, large in part.skipped})
+                check(split, part)
         array.finish()
     except DataError:
         _remove(place)
@@ -156,8 +157,8 @@ def _cores() -> int:
 
 
 @contextmanager
-def _bar(name: str, total: int, done: int) -> Iterator[Callable[[], object]]:
-    """A bar where standard error is a terminal; to be called for each picture."""
+def _bar(name: str, word: str, total: int, done: int) -> Iterator[Callable[[], object]]:
+    """A bar where standard error is a terminal; to be called for each file."""
     if not sys.stderr.isatty() or os.environ.get("TERM") in (None, "dumb"):
         yield lambda: None
         return
@@ -168,7 +169,7 @@ def _bar(name: str, total: int, done: int) -> Iterator[Callable[[], object]]:
         TextColumn(name, markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} pictures/s, left"),
+        TextColumn(f"{{task.fields[rate]}} {word}/s, left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), refresh_per_second=4, expand=True) as bar:
