@@ -89,7 +89,7 @@ def test_tokens_of_chords_and_of_holds_that_hold_nothing_are_those_in_numpy():
     np.testing.assert_array_equal(tokens.roll_from_tokens(jnp.asarray(drawn)), expected)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [True, *thorough(False)])
 def test_the_recurrence_is_that_of_flax(reverse):
     ours, theirs = GRU(4), nn.RNN(nn.GRUCell(4), reverse=reverse, keep_order=True)
     x, start = jax.random.normal(jax.random.key(0), (2, 7, 3)), jax.random.normal(jax.random.key(1), (2, 4))
@@ -191,7 +191,7 @@ def muse(bars, **options):
     return generator, jax.jit(generator.init)(jax.random.key(1), z), critic, z
 
 
-@pytest.mark.parametrize("bars", [2, 4])
+@pytest.mark.parametrize("bars", [2, *thorough(4)])
 @pytest.mark.parametrize("binarise", [False, True])
 def test_the_generator_writes_rolls_in_range_and_the_critic_reads_them(bars, binarise):
     generator, variables, critic, z = muse(bars, binarise=binarise)

@@ -31,10 +31,18 @@ def of_each_kind() -> list[str]:
 
 # of the same networks and game as another one, with labels or without, in other sizes
 LIKE_OTHERS = ("conv-vae-art", "dcgan", "r3gan-cifar10", "sngan-cifar10")
+# whose game another one plays with other networks, which have tests of their own, or that are trained in those
+TRAINED_ELSEWHERE = ("conv-vae", "mlp-gan", "music-vae-small", "r3gan-small")
+WITHOUT_CONVOLUTIONS = ("muse-gan-small", "music-vae-small")
 OFTEN = [name for name in of_each_kind() if name not in LIKE_OTHERS]
 
 
-@pytest.mark.parametrize("name", [*OFTEN, *thorough(*LIKE_OTHERS)])
+def often_but(names):
+    often = [name for name in OFTEN if name not in names]
+    return [*often, *thorough(*sorted(set(preset_names()) - set(often)))]
+
+
+@pytest.mark.parametrize("name", often_but(TRAINED_ELSEWHERE))
 def test_presets_train_resume_and_draw(name, quick_runs, tmp_path, monkeypatch):
     preset = load_preset(name)
     spec = smaller(spec_of(preset.data))
@@ -66,7 +74,7 @@ def equal(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-@pytest.mark.parametrize("name", [*OFTEN, *thorough(*sorted(set(preset_names()) - set(OFTEN)))])
+@pytest.mark.parametrize("name", often_but(WITHOUT_CONVOLUTIONS))
 def test_no_preset_falls_into_slow_convolutions(name):
     """The whole step in the preset's own size, but for the batch, lowered for CPU: nothing is compiled or computed."""
     preset = load_preset(name)

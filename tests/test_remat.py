@@ -36,7 +36,7 @@ def assert_same(one, other, rtol=0.0, atol=0.0):
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
-@pytest.mark.parametrize("model", SMALL)
+@pytest.mark.parametrize("model", ["r3gan", *thorough("resnet")])
 def test_parameters_outputs_and_statistics_are_the_same_bits(model, player):
     x, label = inputs(player)
     kept, again = (network[player] for network in networks(model))

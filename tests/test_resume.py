@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import thorough
 from PIL import Image
 from small import gan_experiment, noise, vae_experiment
 
@@ -98,7 +99,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(experiment, tmp_path):
     assert samples[0] == samples[1]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), *thorough((signal.SIGTERM, 143))])
 def test_a_signal_ends_the_run_after_a_checkpoint(number, status, tmp_path, capsys):
     plan, source = plan_of(VAE, steps=40, save_every=100, sample_every=0, log_every=5), noise(GREY, 20)
     before = signal.getsignal(signal.SIGINT)

@@ -59,6 +59,7 @@ def test_rows_after_interruptions_are_those_of_a_whole_run(quick_runs, tmp_path,
     ]
 
 
+@pytest.mark.thorough
 def test_rows_after_a_kill_are_those_of_a_whole_run(quick_runs, tmp_path, monkeypatch):
     """Killed between two saves: the steps since the last save are done again, those before it are in the means."""
     monkeypatch.setattr("genjax_art.run.training.scorer", lambda *_: lambda state: 0.0)

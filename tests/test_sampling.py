@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import thorough
 from PIL import Image, ImageSequence
 from small import gan_experiment, noise, noise_batch, shrink, vae_experiment
 
@@ -236,7 +237,7 @@ def test_latents_may_be_a_tree_and_decoders_may_draw(monkeypatch):
     np.testing.assert_allclose(sampling.decode(method, weights, way)[::2], likeliest, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["mlp_vae", "conv_vae"])
+@pytest.mark.parametrize("model", ["mlp_vae", *thorough("conv_vae")])
 def test_a_conditional_vae_encodes_with_the_labels(model):
     experiment = dataclasses.replace(vae_experiment(), model=Component(model, {"latents": 3, "conditional": True}))
     plan = build_plan(shrink(experiment), GREY)

@@ -41,6 +41,7 @@ def test_the_generators_pass_is_computed_once(generator_norm):
         assert passes(method) == times
 
 
+@pytest.mark.thorough
 def test_the_generators_pass_is_computed_once_for_all_judges():
     """Each of which is given something else of the fakes."""
     augmented = Rules(loss="hinge", augmentations=("translation",), penalties={"r1": 1.0, "r2": 1.0})
