@@ -97,12 +97,12 @@ class EvaluateCommand:
     metrics: tuple[str, ...] = ()
     """Names of measures, or my_module:measure (default: those of the medium)."""
     features: str | None = None
-    """What sees the examples: own-classifier, own-contrastive, pixels-pca64, or my_module:extractor (default: by the
-    data's labels, where there are some)."""
+    """What sees the examples: own-classifier, own-contrastive, own-clips, pixels-pca64, or my_module:extractor
+    (default: of clips own-clips, else by the data's labels, where there are some)."""
     inception: Path | None = None
     """A file with the weights of Inception v3 (the well-known .pth, or .safetensors): figures are FID and KID then."""
-    n: int = 1000
-    """How many samples are measured; of held-out music all pieces are."""
+    n: int | None = None
+    """How many samples are measured (default: 1000, of clips 2048); of held-out music all pieces are."""
     seed: int = 0
     """Of the samples."""
     split: str = "test"
@@ -196,7 +196,7 @@ def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:
       UsageError: words that it does not know, or fewer than two samples.
     """
     command = parse(EvaluateCommand, expand_homes(arguments), "python -m genjax_art.evaluate")
-    if command.n < 2:
+    if command.n is not None and command.n < 2:
         raise UsageError(f"--n must be at least 2, got {command.n}")
     if not command.runs:
         raise UsageError("name a run: python -m genjax_art.evaluate RUN [RUN ...]")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +67,18 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
         if len(data) < 2:
             raise RunError(f"the {name} data has {len(data)} example: measures need at least 2; see --split")
 
+    own = cache(lambda name: build_extractor(name, known, held))
+
     def extractor() -> Extractor:
         if command.inception is not None:
             return build_extractor("inception_v3", known, held, weights=command.inception)
-        return build_extractor(command.features or usual_extractor(known), known, held)
+        return own(command.features or usual_extractor(known))
 
     def in_range(x: np.ndarray) -> np.ndarray:
         return to_range(x, run.spec)
 
-    made = run.sample(command.n, command.seed)
+    n = run.medium.judged if command.n is None else command.n
+    made = run.sample(n, command.seed)
     subject = Subject(
         spec=run.spec,
         made=made,
@@ -83,9 +87,10 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
         in_range=in_range,
         run=run,
         look=lambda: see(extractor(), made, held, known, in_range),
+        extractors=own,
         seed=command.seed,
     )
-    about: dict[str, Any] = {**run.about(command.seed), "n": command.n}
+    about: dict[str, Any] = {**run.about(command.seed), "n": n}
     found: dict[str, Any] = {}
     for name, measure in (measures or find_measures(run.medium.metrics)).items():
         try:

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from genjax_art import features, parts, sampling
 from genjax_art.data.contract import Source
 from genjax_art.errors import UsageError
+from genjax_art.media.medium import find_medium
 from genjax_art.parts import is_outside
 
 # a batch in the spec's range to {"features": [b, d]}, and "logits" [b, classes] of an extractor that classifies
@@ -104,9 +105,12 @@ def build_extractor(name: str, known: Source, held: Source, **options: Any) -> E
 
 
 def usual_extractor(known: Source) -> str:
-    """The extractor taken where none is named: by the labels, without them self-supervised, for points linear."""
+    """The extractor taken where none is named: the medium's, or else by the labels, without them self-supervised, for
+    points linear."""
     if not known.spec.space:
         return "pixels_pca64"
+    if (of_medium := find_medium(known.spec.kind).features) is not None:
+        return of_medium
     return "own_classifier" if is_labelled(known) else "own_contrastive"
 
 

@@ -62,14 +62,15 @@ View = Callable[[Mapping[str, Array], Key], Mapping[str, Array]]  # a batch as i
 
 
 def train(
-    network: Headed, batches: Batches, view: View, loss: Loss, *, name: str, steps: int, rate: float
+    network: nn.Module, batches: Batches, view: View, loss: Loss, *, name: str, steps: int, rate: float
 ) -> dict[str, Any]:
     """The variables after `steps` steps of Adam, its learning rate falling to 0 by half a cosine; always the same ones
-    for the same batches."""
+    for the same batches. The network gives features and outputs, as `Headed` does."""
     print(f"training {name}, once for these data: some minutes on two cores", file=sys.stderr, flush=True)
     optimizer = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-4)
     key = jax.random.key(0)
-    variables = network.init(jax.random.fold_in(key, steps), jnp.asarray(batches(0)["x"][:1]), False)
+    first = jnp.asarray(batches(0)["x"][:1])
+    variables = jax.jit(network.init, static_argnums=2)(jax.random.fold_in(key, steps), first, False)
 
     def objective(params: Any, statistics: Any, shown: Mapping[str, Array]) -> Any:
         (_, out), after = network.apply(

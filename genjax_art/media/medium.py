@@ -45,6 +45,8 @@ class Medium:
     samples: tuple[str, ...]  # endings of the files of samples where the user names none
     walk: tuple[str, ...]  # the same of a walk through latents
     metrics: tuple[str, ...] = ()  # names of the measures that `evaluate` takes where none is named
+    judged: int = 1000  # samples that it draws for them where no number is given
+    features: str | None = None  # the extractor that it takes where none is named; None: by whether there are labels
     # (x in [-1, 1], key) -> x: a random change, example by example, that leaves each what it is, style included; own
     # features are trained to overlook it. None: small shifts.
     alike: Callable[[Any, Any], Any] | None = None

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from genjax_art.errors import UsageError
-from genjax_art.metrics.seen import Seen
+from genjax_art.metrics.seen import Seen, Sees
 from genjax_art.metrics.stream import evenly
 from genjax_art.spec import ArraySpec
 
@@ -40,6 +40,8 @@ class Subject:
     run: Any
     look: Callable[[], Seen] | None = None
     """Samples and data as features; asked only where a measure looks, since an extractor may have to be trained."""
+    extractors: Callable[[str], Sees] | None = None
+    """Those of these data by name, for measures that ask a network of their own whatever the others look at."""
     seed: int = 0
     """Of the samples."""
     _found: dict[Any, dict[str, Any]] = field(default_factory=dict, init=False)
@@ -63,6 +65,16 @@ class Subject:
         if self.look is None:
             raise UsageError(f"this measure looks at features: name what sees arrays of {self.spec.kind}, --features")
         return self.look()
+
+    def own(self, name: str) -> Sees:
+        """The extractor of that name, trained on these data.
+
+        Raises:
+          UsageError: there is nobody who could train one.
+        """
+        if self.extractors is None:
+            raise UsageError(f"this measure asks {name}, and this subject has no extractors: measure a run by evaluate")
+        return self.extractors(name)
 
     def once(self, measure: Measure) -> Mapping[str, Any]:
         """What a measure finds by its default options, computed once: reports read what others have measured."""
