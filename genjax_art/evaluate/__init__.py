@@ -2,7 +2,8 @@
 
 A measure is a file in `metrics/` with `measure`, or a function of yours, `my_module:measure`. Pictures: distance,
 quality, coverage, variety, copies and novelty by features of a net of their own, each beside what held-out data would
-have. Music: every measure beside the band of held-out pieces, Frechet distance, copies, reconstruction, latent space.
+have; clips: the same by features that see motion, with content and motion apart, each beside clips that are wrong in
+time. Music: every measure beside the band of held-out pieces, Frechet distance, copies, reconstruction, latent space.
 
 python -m genjax_art.evaluate choose --data.name NAME --budget 20m trains candidates on your data and recommends one;
 python -m genjax_art.evaluate frontier RUN [RUN ...] plots how far from the styles runs go without leaving the data.

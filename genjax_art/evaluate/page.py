@@ -62,7 +62,9 @@ def as_json(value: Any) -> Any:
     if not isinstance(value, Row):
         return value
     real = None if value.real is None else asdict(value.real)
-    return {"samples": asdict(value.samples), "held-out": real, "better": value.better, "unit": value.unit}
+    found = {"samples": asdict(value.samples), "held-out": real, "better": value.better, "unit": value.unit}
+    controls = {name: asdict(record) for name, record in value.controls.items()}
+    return {**found, "controls": controls, "blind": list(value.blind)} if controls else found
 
 
 def plain(value: Any) -> Any:
@@ -158,7 +160,7 @@ def _pictures(sheets: Sheets) -> str:
     words = {
         "samples": "samples",
         "held": "held-out data",
-        "neighbours": "each row: a sample, and the training examples nearest to it; those most like copies first",
+        "neighbours": "each sample, and the training examples nearest to it; those most like copies first",
     }
     found = [_image(_png(picture), words[name]) for name, picture in asdict(sheets).items() if picture is not None]
     return "".join(found)

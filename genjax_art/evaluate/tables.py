@@ -91,7 +91,14 @@ def lines(found: Sequence[Judged]) -> Iterator[tuple[str, list[Row | None], str,
         rows = [one.rows.get(name) for one in found]
         known = next(row for row in rows if row)
         words = ", ".join([*([known.unit] if known.unit else []), WORDS[known.better], *known.samples.flags])
+        words = "; ".join([words, *controls(known)])
         yield name, rows, shown(known.real) if known.real else "", words
+
+
+def controls(row: Row) -> list[str]:
+    """The figures of a row's controls in words; of one that is not told from held-out data, that it is unseen."""
+    found = [f"{n} {r.value:.4g}{' (unseen)' if n in row.blind else ''}" for n, r in row.controls.items()]
+    return [f"controls: {', '.join(found)}"] if found else []
 
 
 def shown(record: Record) -> str:

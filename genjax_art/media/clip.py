@@ -212,7 +212,15 @@ def alike(x: Any, key: Any) -> Any:
     return changed.transpose(0, 3, 1, 2, 4)
 
 
+MEASURES = (
+    *("clip_distance", "content_consistency", "motion_accuracy", "content_swap", "clip_reconstruction"),
+    *("clip_prediction", "kernels", "manifold", "vendi", "copying", "classes", "path_length", "panel"),
+    "collapse_report",
+)
 MEDIUM = Medium(
+    metrics=MEASURES,
+    judged=2048,  # as FVD is published by
+    features="own_clips",
     alike=alike,
     write=write_samples,
     sheet=sheet,

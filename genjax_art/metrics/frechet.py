@@ -1,5 +1,6 @@
 """Frechet distance between two sets of feature vectors: how far apart the Gaussians with their moments are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,28 +157,36 @@ def measure(subject: Subject, *, ddof: int = 1) -> dict[str, Row]:
     Args:
       ddof: 1 divides sums of squares by n - 1, as the published FIDs do; 0 by n.
     """
-    seen = subject.seen
-    name, reference = seen.extractor.figure("FD"), _gaussian(features(seen.reference, "a Frechet distance", 2), ddof)
-    few = len(seen.reference) <= seen.reference.shape[1]
+    seen, seed = subject.seen, subject.seed
+    name, few = seen.extractor.figure("FD"), len(seen.reference) <= seen.reference.shape[1]
+    of = figures(seen.reference, ddof=ddof, seed=seed)
+    found = {name: row(seen, name, of, better="low", unit="squared features", seed=seed)}
+    if len(seen.made) >= LINE * seen.made.shape[1] and not few:
+        at = f"{name}-infinity"
+
+        def infinite(fake: Float[np.ndarray, "m d"]) -> Figure:
+            def value(fake: Float[np.ndarray, "m d"]) -> float:
+                return frechet_infinity(seen.reference, fake, ddof=ddof, seed=seed).value
+
+            return Figure(value(fake), *interval_of_halves(value, fake, repeats=10, seed=seed))
+
+        found[at] = row(seen, at, infinite, better="low", unit="squared features", seed=seed)
+    return found
+
+
+def figures(
+    real: Float[np.ndarray, "n d"], *, ddof: int = 1, seed: int = 0
+) -> Callable[[Float[np.ndarray, "m d"]], Figure]:
+    """The distance of any set from `real` with its interval, which is not known of fewer than four rows."""
+    reference, few = _gaussian(features(real, "a Frechet distance", 2), ddof), len(real) <= real.shape[1]
 
     def distance(fake: Float[np.ndarray, "m d"]) -> float:
         return _distance(reference, _gaussian(fake, ddof))
 
     def plain(fake: Float[np.ndarray, "m d"]) -> Figure:
         features(fake, "a Frechet distance", 2)
-        interval = interval_of_halves(distance, fake, seed=subject.seed) if len(fake) >= 4 else (np.nan, np.nan)
+        interval = interval_of_halves(distance, fake, seed=seed) if len(fake) >= 4 else (np.nan, np.nan)
         flags = ("rank-deficient",) if few or len(fake) <= fake.shape[1] else ()
         return Figure(distance(fake), max(0.0, interval[0]), interval[1], flags)
 
-    found = {name: row(seen, name, plain, better="low", unit="squared features", seed=subject.seed)}
-    if len(seen.made) >= LINE * seen.made.shape[1] and not few:
-        at = f"{name}-infinity"
-
-        def infinite(fake: Float[np.ndarray, "m d"]) -> Figure:
-            def value(fake: Float[np.ndarray, "m d"]) -> float:
-                return frechet_infinity(seen.reference, fake, ddof=ddof, seed=subject.seed).value
-
-            return Figure(value(fake), *interval_of_halves(value, fake, repeats=10, seed=subject.seed))
-
-        found[at] = row(seen, at, infinite, better="low", unit="squared features", seed=subject.seed)
-    return found
+    return plain
