@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Float64
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
@@ -20,8 +21,9 @@ HELD_OUT = "held-out clips"
 def measure(subject: Subject, *, clips: int = 256) -> dict[str, Any]:
     """PSNR and SSIM of frames reconstructed from the mean of q(z|x), and the bound on the likelihood.
 
-    Both are taken of each frame and averaged; the controls are the clip's own first frame and its own frames in another
-    order in place of the reconstruction. SSIM needs 11 pixels. `nats_per_frame` is -ELBO over the frames, at weights of
+    SSIM is taken of each frame and averaged; it needs 11 pixels. PSNR is that of a clip's mean squared error, as a mean
+    over frames would be about the ones that are exact, which the controls have: the clip's own first frame, and its own
+    frames in another order, in place of the reconstruction. `nats_per_frame` is -ELBO over the frames, at weights of
     1 whatever the training's were, of one sample of q: of densities for a Gaussian likelihood (below 0 then), of 8-bit
     levels for discretized_logistic, so runs are compared only where `likelihood` is the same. Nothing is found of a run
     without an encoder.
@@ -38,14 +40,29 @@ def measure(subject: Subject, *, clips: int = 256) -> dict[str, Any]:
     x = subject.in_range(rows["x"])
     labels = rows["label"] if run.method.classes else None
     made, span = run.decode(run.encode(x, labels), labels), subject.spec.high - subject.spec.low
-    kinds = {"PSNR": (psnr, "dB of reconstructions"), "SSIM": (ssim, "of reconstructions")}
+    kinds = {"PSNR": (clip_psnr, "dB of reconstructions"), "SSIM": (clip_ssim, "of reconstructions")}
     if min(subject.spec.shape[1:3]) < WINDOW:
         del kinds["SSIM"]
     found: dict[str, Any] = {}
     for name, (of, unit) in kinds.items():
-        figures = {word: of_mean(of(y, x, span).mean(1), seed) for word, y in {"": made, **controls(x, seed)}.items()}
+        figures = {word: of_mean(of(y, x, span), seed) for word, y in {"": made, **controls(x, seed)}.items()}
         found[name] = with_controls(_row(name, figures.pop(""), "high", unit, len(x), seed), figures)
     return found | nats(subject, x, labels)
+
+
+def clip_psnr(
+    x: Float[np.ndarray, "n t h w c"], y: Float[np.ndarray, "n t h w c"], span: float
+) -> Float64[np.ndarray, " n"]:
+    """`psnr` of each clip as one tall picture."""
+    tall = (x.shape[0], -1, *x.shape[3:])
+    return psnr(x.reshape(tall), y.reshape(tall), span)
+
+
+def clip_ssim(
+    x: Float[np.ndarray, "n t h w c"], y: Float[np.ndarray, "n t h w c"], span: float
+) -> Float64[np.ndarray, " n"]:
+    """The mean `ssim` of each clip's frames."""
+    return ssim(x, y, span).mean(1)
 
 
 def nats(subject: Subject, x: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
