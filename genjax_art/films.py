@@ -48,6 +48,7 @@ VIDEO = (
 FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,asf,yuv4mpegpipe"  # none that names other files
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # Pillow's formats that may be films
 MAX_PIXELS = 2**24  # of a frame, 17 million; a decoder holds more than ten of them
+LONGEST = 60  # seconds that a frame may be shown
 NEEDED = 'PyAV: pip install -e ".[video]"'  # by films of `VIDEO`
 
 
@@ -111,18 +112,28 @@ def read_frames(path: Path, wanted: Wanted) -> Iterator[UInt8[np.ndarray, "heigh
       Unfit: a still picture that is no strip, or frames of too many pixels. RunError: PyAV is missing.
       OSError, ValueError, SyntaxError, ...: whatever Pillow and PyAV raise on a file that is none, or broken.
     """
-    number, shown = 0, 0  # of the next frame at the asked rate; its place among those
-    with warnings.catch_warnings(action="ignore"):
-        for frame in frames_of(path, wanted.strip):
-            if wanted.rate is None or frame.start is None or frame.end is None:
-                shown = number + 1
-            else:  # rounded to billionths, so that sums of times are what they mean
-                shown = max(number, math.ceil(round(frame.end * wanted.rate - 0.5, 9)))
-            taken = sum(1 for k in range(number, shown) if k % wanted.stride == 0)
-            number = shown
-            if taken:
-                array = fit_picture(frame.picture(), wanted.size, wanted.channels)
-                yield from (array for _ in range(taken))
+    frames = _at_rate(frames_of(path, wanted.strip), wanted)
+    while True:
+        with warnings.catch_warnings(action="ignore"):  # not around `yield`: they would be ignored elsewhere, too
+            if (frame := next(frames, None)) is None:
+                return
+        yield frame
+
+
+def _at_rate(film: Iterator[Frame], wanted: Wanted) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
+    number, shown = 0, 0  # of the next frame at the asked rate, and of the one after what a frame is shown for
+    for frame in film:
+        if wanted.rate is None or frame.start is None or frame.end is None:
+            shown = number + 1
+        elif frame.end - frame.start > LONGEST:
+            raise Unfit(f"a frame is shown for {frame.end - frame.start:.0f} s; at most {LONGEST} are read")
+        else:  # rounded to billionths, so that sums of times are what they mean
+            shown = max(number, math.ceil(round(frame.end * wanted.rate - 0.5, 9)))
+        taken = -(-shown // wanted.stride) + (-number // wanted.stride)  # those that `stride` divides
+        number = shown
+        if taken:
+            array = fit_picture(frame.picture(), wanted.size, wanted.channels)
+            yield from (array for _ in range(taken))
 
 
 def read_clips(path: Path, frames: int, wanted: Wanted, most: int | None = None) -> Iterator[Clip]:
@@ -276,10 +287,21 @@ def _of_video(path: Path) -> Iterator[Frame]:
         codec.thread_count = 1  # each holds frames of its own, and other films are decoded beside this one
         codec.options = {"max_pixels": str(MAX_PIXELS)}
         usual = float(1 / stream.average_rate) if stream.average_rate else 0.1
-        yield from _timed(film.decode(stream), usual)
+        reformatter = av.video.reformatter.VideoReformatter()  # one of each frame's own would keep threads of its own
+        turns: list[Image.Transpose | None] = []  # that of the film; a frame that is asked for it stays until `gc` runs
+
+        def picture_of(frame: Any) -> Image.Image:
+            _check_pixels(frame.width, frame.height)
+            alpha = any(component.is_alpha for component in frame.format.components)
+            pixels = reformatter.reformat(frame, format="rgba" if alpha else "rgb24", threads=1).to_ndarray()
+            turn = turns[0] if turns else _turn(frame)
+            turns[:] = [turn]
+            return Image.fromarray(pixels) if turn is None else Image.fromarray(pixels).transpose(turn)
+
+        yield from _timed(film.decode(stream), usual, picture_of)
 
 
-def _timed(decoded: Iterable[Any], usual: float) -> Iterator[Frame]:
+def _timed(decoded: Iterable[Any], usual: float, picture_of: Callable[[Any], Image.Image]) -> Iterator[Frame]:
     """Each frame is shown until the next one begins, the last as long as it says, else as long as `usual`."""
     zero, start, last = None, 0.0, None
     for frame in decoded:
@@ -287,20 +309,12 @@ def _timed(decoded: Iterable[Any], usual: float) -> Iterator[Frame]:
         now = start + usual if frame.time is None or zero is None else frame.time - zero
         if last is not None:
             now = max(now, start)
-            yield Frame(lambda last=last: _picture_of(last), start, now)  # type: ignore[misc]
+            yield Frame(lambda last=last: picture_of(last), start, now)  # type: ignore[misc]
         start, last = (now if last is not None else 0.0), frame
     if last is None:
         raise ValueError("it has no frame")
     length = float((last.duration or 0) * (last.time_base or 0)) or usual
-    yield Frame(lambda: _picture_of(last), start, start + length)
-
-
-def _picture_of(frame: Any) -> Image.Image:
-    _check_pixels(frame.width, frame.height)
-    alpha = any(component.is_alpha for component in frame.format.components)
-    picture = Image.fromarray(frame.to_ndarray(format="rgba" if alpha else "rgb24"))
-    turn = _turn(frame)
-    return picture if turn is None else picture.transpose(turn)
+    yield Frame(lambda: picture_of(last), start, start + length)
 
 
 def _turn(frame: Any) -> Image.Transpose | None:

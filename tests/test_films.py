@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -177,6 +178,19 @@ def test_strips_and_folders_of_frames(tmp_path: Path) -> None:
     assert levels(tmp_path / "frames", stride=2) == [*GREYS[::2], *GREYS[1::2], *GREYS[::2]]
 
 
+def test_warnings_are_ignored_while_a_file_is_read_only(tmp_path: Path) -> None:
+    frames = read_frames(animation(tmp_path / "x.gif", GREYS, [100] * 5), Wanted((8, 8), 1, None))
+    next(frames)
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", stacklevel=1)
+
+
+def test_a_frame_that_never_ends_is_none(tmp_path: Path) -> None:
+    path = grey_video(tmp_path / "x.mkv", GREYS, [0, 10, 20, 30, 100_000_000])
+    with pytest.raises(Unfit, match=r"a frame is shown for \d+ s; at most 60 are read"):
+        list(read_frames(path, Wanted((8, 8), 1, 10.0)))
+
+
 def test_clips_are_consecutive_and_whole(tmp_path: Path) -> None:
     path = animation(tmp_path / "x.gif", [*GREYS, *GREYS], [100] * 10)
     wanted = Wanted((8, 8), 1, 10.0)
@@ -189,15 +203,25 @@ def test_clips_are_consecutive_and_whole(tmp_path: Path) -> None:
 
 
 def test_no_more_is_decoded_than_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = grey_video(tmp_path / "x.mp4", GREYS * 40, range(0, 2000, 10), g="10", bf="0")
-    made: list[object] = []
-    picture_of = films._picture_of
-    monkeypatch.setattr(films, "_picture_of", lambda frame: made.append(frame) or picture_of(frame))
+    path = grey_video(tmp_path / "x.mp4", GREYS * 40, range(0, 2000, 10))
+    decoded, converted = [0], [0]
+    timed, fit_picture = films._timed, films.fit_picture
+
+    def counted(*arguments):
+        for frame in timed(*arguments):
+            decoded[0] += 1
+            yield frame
+
+    def fitted(*arguments):
+        converted[0] += 1
+        return fit_picture(*arguments)
+
+    monkeypatch.setattr(films, "_timed", counted)
+    monkeypatch.setattr(films, "fit_picture", fitted)
     assert len(list(read_clips(path, 4, Wanted((8, 8), 1, 10.0), most=2))) == 2
-    assert len(made) == 8
-    made.clear()
+    assert (decoded[0], converted[0]) == (8, 8)
     assert len(list(read_clips(path, 2, Wanted((8, 8), 1, 10.0, stride=50)))) == 2
-    assert len(made) == 4
+    assert (decoded[0], converted[0]) == (8 + 200, 8 + 4)
 
 
 def test_what_is_no_clip_says_so(tmp_path: Path) -> None:

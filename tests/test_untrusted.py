@@ -232,7 +232,9 @@ def test_a_manifest_with_right_digests_and_wrong_content_is_refused(tmp_path, ch
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("kind", "cases"), [("config", 60), ("metrics", 200), ("midi", 150), ("pictures", 150)])
+@pytest.mark.parametrize(
+    ("kind", "cases"), [("config", 60), ("metrics", 200), ("midi", 150), ("pictures", 150), ("clips", 60)]
+)
 def test_damaged_files_are_opened_or_refused(kind, cases):
     counts, failures = fuzz.fuzz([kind], cases, seed=1, limit=20.0)
     assert not failures, failures[0]

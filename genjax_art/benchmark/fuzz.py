@@ -1,6 +1,6 @@
 """Damaged and hostile files of every kind that is read: each is opened or refused in one line, soon.
 
-python -m genjax_art.benchmark fuzz [--cases 10000] [--seed 0] [--only config metrics midi pictures checkpoint]
+python -m genjax_art.benchmark fuzz [--cases 10000] [--seed 0] [--only config metrics midi pictures clips checkpoint]
     [--json FILE]
 
 A case is a valid file, changed at random (see `mutate.py`), and read as the entry scripts read it. Whatever is raised
@@ -40,6 +40,7 @@ from genjax_art.train.rows import METRICS_FILE, PENDING_FILE, Digest, encode_row
 
 Case = Callable[[random.Random], Any]  # writes a damaged file and reads it
 PICTURE = ArraySpec((32, 32, 3))
+CLIP = ArraySpec((4, 32, 32, 3), kind="clip", rate=10.0)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Command:
     seed: int = 0
     """Of the damage; a failure names its own case."""
     only: tuple[str, ...] = ()
-    """Kinds of files: config, metrics, midi, pictures, checkpoint (default: all)."""
+    """Kinds of files: config, metrics, midi, pictures, clips, checkpoint (default: all)."""
     limit: float = 20.0
     """Seconds that a case may take."""
     json: Path | None = None
@@ -161,6 +162,27 @@ def of_pictures(folder: Path) -> Case:
     return read
 
 
+def of_clips(folder: Path) -> Case:
+    """A clip, as `sample.py RUN continue --clip` reads it: GIF, WebP, APNG, a strip and, with PyAV, MP4."""
+    from genjax_art.films import lacking
+    from genjax_art.media.clip import read_clip, write_samples
+    from genjax_art.media.image import write_png
+
+    x = np.random.default_rng(0).uniform(-1, 1, (1, *CLIP.shape)).astype(np.float32)
+    films = [folder / name for name in ("x.gif", "x.webp", "x.apng", "x.mp4") if not lacking(Path(name))]
+    for film in films:
+        write_samples(film, x, CLIP, {"seed": "0"})
+    write_png(folder / "strip.png", np.zeros((32, 4 * 32, 3), np.uint8), {})
+    valid = [(path, path.read_bytes()) for path in (*films, folder / "strip.png")]
+
+    def read(rng: random.Random) -> None:
+        path, whole = rng.choice(valid)
+        path.write_bytes(mutated_bytes(whole, rng))
+        read_clip(path, CLIP)
+
+    return read
+
+
 def of_checkpoint(folder: Path) -> Case:
     """A checkpoint of which one file is damaged, as `sample.py RUN` reads it."""
     from genjax_art.run.training import initial_state
@@ -197,6 +219,7 @@ KINDS: dict[str, Callable[[Path], Case]] = {
     "metrics": of_metrics,
     "midi": of_midi,
     "pictures": of_pictures,
+    "clips": of_clips,
     "checkpoint": of_checkpoint,
 }
 SHARE = {"checkpoint": 0.1}  # of the cases of another kind, since they take longer
