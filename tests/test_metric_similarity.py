@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genjax_art.metrics.similarity import psnr, ssim
+from genjax_art.metrics.similarity import clip_psnr, clip_ssim, psnr, ssim
 
 
 def pictures(seed, shape=(2, 3, 15, 13, 3)):
@@ -43,6 +43,7 @@ def test_ssim_is_its_definition():
             assert found[i, j] == pytest.approx(expected, abs=1e-10)
     np.testing.assert_allclose(ssim(x, x, 2.0), 1.0, atol=1e-12)
     np.testing.assert_allclose(found, ssim(y, x, 2.0))
+    np.testing.assert_allclose(clip_ssim(x, y, 2.0), found.mean(1))
 
 
 def test_ssim_of_flat_pictures_is_that_of_their_levels():
@@ -61,3 +62,10 @@ def test_psnr_is_of_the_mean_squared_error():
     np.testing.assert_allclose(psnr(x, x, 2.0), 100.0)
     checker = np.indices((4, 4)).sum(0)[None, ..., None] % 2
     assert psnr(checker.astype(np.float32), np.zeros((1, 4, 4, 1)), 1.0)[0] == pytest.approx(10 * np.log10(2))
+
+
+def test_psnr_of_a_clip_is_not_that_of_its_best_frame():
+    x = pictures(3)
+    y = x.copy()
+    y[:, 1:] += np.float32(0.02)
+    np.testing.assert_allclose(clip_psnr(x, y, 2.0), 40 + 10 * np.log10(3 / 2), atol=1e-3)  # two frames of three

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 from genjax_art.keys import fold
 from genjax_art.metrics.clip_controls import shuffled, with_controls
 from genjax_art.metrics.row import Better, of_mean, row_by
-from genjax_art.metrics.similarity import WINDOW, ssim
+from genjax_art.metrics.similarity import WINDOW, clip_ssim
 from genjax_art.metrics.stream import evenly
 from genjax_art.metrics.subject import Subject
 
@@ -18,10 +18,10 @@ AT_ONCE = 250  # clips
 
 def squared_errors(
     x: Float[np.ndarray, "n t h w c"], y: Float[np.ndarray, "n t h w c"], span: float
-) -> Float64[np.ndarray, "n t"]:
-    """The sum over a frame's pixels and channels of squared errors of values from 0 to 1: the MSE of papers on Moving
-    MNIST (Shi et al. 2015, arXiv:1506.04214, and later ones), which is no mean over pixels."""
-    return np.sum(((x.astype(np.float64) - y) / span) ** 2, (2, 3, 4))
+) -> Float64[np.ndarray, " n"]:
+    """The sum over a frame's pixels and channels of squared errors of values from 0 to 1, as the mean over frames: the
+    MSE of papers on Moving MNIST (Shi et al. 2015, arXiv:1506.04214, and later ones), which is no mean over pixels."""
+    return np.sum(((x.astype(np.float64) - y) / span) ** 2, (2, 3, 4)).mean(1)
 
 
 def measure(subject: Subject, *, clips: int = 256) -> dict[str, Any]:
@@ -45,10 +45,10 @@ def measure(subject: Subject, *, clips: int = 256) -> dict[str, Any]:
         ways["given ones shuffled"] = shuffled(x[:, :given], seed)
     kinds: list[tuple[str, Any, Better]] = [("prediction_MSE", squared_errors, "low")]
     if min(x.shape[2:4]) >= WINDOW:
-        kinds.append(("prediction_SSIM", ssim, "high"))
+        kinds.append(("prediction_SSIM", clip_ssim, "high"))
     unit, n, found = f"{given} frames given, {after.shape[1]} predicted", len(x), {}
     for name, of, better in kinds:
-        figures = {word: of_mean(of(y, after, span).mean(1), seed) for word, y in ways.items()}
+        figures = {word: of_mean(of(y, after, span), seed) for word, y in ways.items()}
         own = figures.pop("")
         row = row_by(unit, name, lambda: own, None, better=better, unit=unit, n_real=n, n_fake=n, seed=seed)  # noqa: B023
         found[name] = with_controls(row, figures)

@@ -4,14 +4,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float64
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.metrics.clip_controls import controls, with_controls
 from genjax_art.metrics.row import Better, Figure, Row, of_mean, row_by
-from genjax_art.metrics.similarity import WINDOW, psnr, ssim
+from genjax_art.metrics.similarity import WINDOW, clip_psnr, clip_ssim
 from genjax_art.metrics.stream import evenly
 from genjax_art.metrics.subject import Subject
 
@@ -48,21 +47,6 @@ def measure(subject: Subject, *, clips: int = 256) -> dict[str, Any]:
         figures = {word: of_mean(of(y, x, span), seed) for word, y in {"": made, **controls(x, seed)}.items()}
         found[name] = with_controls(_row(name, figures.pop(""), "high", unit, len(x), seed), figures)
     return found | nats(subject, x, labels)
-
-
-def clip_psnr(
-    x: Float[np.ndarray, "n t h w c"], y: Float[np.ndarray, "n t h w c"], span: float
-) -> Float64[np.ndarray, " n"]:
-    """`psnr` of each clip as one tall picture."""
-    tall = (x.shape[0], -1, *x.shape[3:])
-    return psnr(x.reshape(tall), y.reshape(tall), span)
-
-
-def clip_ssim(
-    x: Float[np.ndarray, "n t h w c"], y: Float[np.ndarray, "n t h w c"], span: float
-) -> Float64[np.ndarray, " n"]:
-    """The mean `ssim` of each clip's frames."""
-    return ssim(x, y, span).mean(1)
 
 
 def nats(subject: Subject, x: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from genjax_art.metrics.subject import Subject
 from genjax_art.spec import ArraySpec
 
 LEAST = 32.0  # levels of 255 by which something must differ from the ground it is shown on
-AT_ONCE = 250  # clips
+AT_ONCE = 64  # clips
 
 
 def content_distance(vectors: Float[np.ndarray, "n t d"]) -> Float64[np.ndarray, " n"]:
@@ -54,7 +54,7 @@ def directions(features: Float[np.ndarray, "n t d"]) -> Float64[np.ndarray, "n t
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
-def measure(subject: Subject, *, clips: int = 1000) -> dict[str, Any]:
+def measure(subject: Subject, *, clips: int = 512) -> dict[str, Any]:
     """ACD of the shown colours and of own features of frames, of samples and of held-out clips; `ACD_ratio` is that of
     the colours' figures. The third control has a content that changes: its second half is of another clip.
 

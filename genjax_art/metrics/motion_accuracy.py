@@ -33,7 +33,7 @@ def motion_key(subject: Subject) -> str | None:
     return next((key for key in LOGITS if key in example), None)
 
 
-def measure(subject: Subject, *, clips: int = 1000) -> dict[str, Any]:
+def measure(subject: Subject, *, clips: int = 512) -> dict[str, Any]:
     """How sure and how evenly spread the classes of motion are, and whether they are those asked for.
 
     `motion_accuracy` is the share of samples of the class that they were asked for, of a run that is conditional on

@@ -56,3 +56,18 @@ def _windows(n: int) -> Float64[np.ndarray, "m n"]:
     for place, row in enumerate(found):
         row[place : place + WINDOW] = weights / weights.sum()
     return found
+
+
+def clip_psnr(
+    x: Float[np.ndarray, "n t h w c"], y: Float[np.ndarray, "n t h w c"], span: float
+) -> Float64[np.ndarray, " n"]:
+    """`psnr` of each clip as one tall picture."""
+    tall = (x.shape[0], -1, *x.shape[3:])
+    return psnr(x.reshape(tall), y.reshape(tall), span)
+
+
+def clip_ssim(
+    x: Float[np.ndarray, "n t h w c"], y: Float[np.ndarray, "n t h w c"], span: float
+) -> Float64[np.ndarray, " n"]:
+    """The mean `ssim` of each clip's frames, clip by clip, as it needs ten times their memory."""
+    return np.asarray([ssim(a, b, span).mean() for a, b in zip(x, y, strict=True)])
