@@ -175,6 +175,13 @@ def test_all_frames_of_a_clip_are_changed_alike() -> None:
     np.testing.assert_allclose(y, np.broadcast_to(y[:, :1], y.shape), atol=1e-6)
 
 
+def test_a_walk_is_a_gif_and_an_mp4_that_share_their_sheet(tmp_path: Path) -> None:
+    run = mock.Mock(spec=Run, medium=medium.find_medium("clip"))
+    run.spec = SPEC
+    written = Output(tmp_path / "walk").walk(run, clips(2), ABOUT, None)
+    assert [path.name for path in written] == ["walk.gif", "walk.png", "walk.mp4"]
+
+
 @pytest.mark.parametrize("spec", [SPEC, ArraySpec((16, 16, 3))], ids=["clips", "pictures"])
 def test_without_pyav_a_walk_is_a_gif_and_a_named_mp4_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spec: ArraySpec

@@ -1,7 +1,7 @@
 """Where a verb writes, and with which options of the medium's writer."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ class Output:
     def samples(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
         """Writes independent examples [n, *shape]; a name without an ending is a folder of single files."""
         outs = [self.path] if self.named else self._with(run.medium.samples)
-        return [p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options)]
+        return _once(p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options))
 
     def walk(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
         """Writes the frames [n, *shape] of a film, or of what the medium has in its place."""
         outs = [self.path] if self.named and self.path.suffix else self._with(run.medium.walk)
-        return [p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options)]
+        return _once(p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options))
 
     def wholes(
         self, run: Run, wholes: Sequence[np.ndarray], about: Mapping[str, str], *, rate: float | None, in_one: bool
@@ -43,7 +43,7 @@ class Output:
         found = []
         for out in [self.path] if self.named and self.path.suffix else self._with(endings):
             found += medium.write_wholes(out, wholes, run.spec, about, rate=rate, in_one=in_one, **self.options)
-        return found
+        return _once(found)
 
     def _with(self, endings: Sequence[str]) -> list[Path]:
         """The path with each of the endings, but of films that need what is not installed; says so."""
@@ -57,3 +57,8 @@ class Output:
             if not self.named and out.is_dir():  # a link to a file is replaced, one to a folder would be followed
                 refuse_link(out)
         return outs
+
+
+def _once(paths: Iterable[Path]) -> list[Path]:
+    """Each path once: films of the same name share their contact sheet."""
+    return list(dict.fromkeys(paths))

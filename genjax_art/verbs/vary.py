@@ -30,7 +30,7 @@ def draw(
     with e drawn from the prior.
 
     Args:
-      file: the music or picture to vary.
+      file: the music, picture or clip to vary.
       amount: from 0, the file as the run knows it, to 1, another one.
       n: how many variations.
       seed: of what is drawn.
