@@ -83,6 +83,8 @@ def forms(onednn: bool):
 @tried(max_examples=12)
 @example(case=((9, 8), (7, 6), (2, 3), "SAME"), channels=(1, 2, 3), onednn=True)
 @example(case=((5, 4), (3, 3), (2, 1), "SAME"), channels=(20, 2, 1), onednn=False)
+@example(case=((5, 4, 3), (3, 2, 3), (2, 1, 2), "SAME"), channels=(1, 2, 3), onednn=False)  # frame by frame
+@example(case=((5, 4, 3), (3, 2, 1), (2, 1, 2), "VALID"), channels=(1, 3, 16), onednn=True)  # phases as channels
 @given(
     case=cases(),
     channels=st.sampled_from([(1, 2, 3), (1, 16, 2), (1, 3, 16), (2, 2, 1), (3, 1, 1), (2, 1, 2), (1, 1, 4)]),

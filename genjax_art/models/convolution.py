@@ -5,10 +5,11 @@ differentiation makes of a strided, grouped or transposed convolution is none of
 hundred times slower. But a convolution y = x * w, its input gradient x̄ = X(ȳ, w) and its kernel gradient
 w̄ = W(x, ȳ) are bilinear, and the derivatives of each are the other two. So they are three primitives here,
 closed under differentiation (forward and reverse, of every order), and each has a form of plain convolutions
-for CPU (`plain_convolution.py`); GPU and TPU get what `jax.lax` gives. A transposed convolution is X itself.
-The form is chosen at lowering, per platform. How GPU and TPU make products of float32 numbers is chosen where
-a convolution is called (`jax.default_matmul_precision`), as in `jax.lax`, and its derivatives inherit it. A
-mapped axis joins the batch or the channels, or is unrolled: it never makes a grouped convolution.
+for CPU (`plain_convolution.py`, with a time axis `plain_clips.py`); GPU and TPU get what `jax.lax` gives. A
+transposed convolution is X itself. The form is chosen at lowering, per platform. How GPU and TPU make products
+of float32 numbers is chosen where a convolution is called (`jax.default_matmul_precision`), as in `jax.lax`, and
+its derivatives inherit it. A mapped axis joins the batch or the channels, or is unrolled: it never makes a
+grouped convolution.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
-from genjax_art.models import plain_convolution as plain
+from genjax_art.models import plain_clips as plain
 from genjax_art.models.plain_convolution import Geometry, layout
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
