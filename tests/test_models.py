@@ -54,6 +54,13 @@ def label_of(network, rows=2):
     return jnp.arange(rows, dtype=jnp.int32) if getattr(network, "classes", 0) else None
 
 
+def latents_of(network, rows=2, scale=1.0):
+    """Latents of a generator or decoder: drawn as it says itself, or so many numbers."""
+    if hasattr(network, "draw"):
+        return jax.tree.map(lambda z: scale * z, network.draw(jax.random.normal, KEY, rows))
+    return scale * jax.random.normal(KEY, (rows, network.latents))
+
+
 def is_plain(network):
     """Called as (z or x, label, train)."""
     return list(inspect.signature(type(network).__call__).parameters)[2:] == ["label", "train"]
@@ -64,7 +71,7 @@ def shapes_of(networks, spec):
     x, shapes = jnp.zeros((2, *spec.shape)), {}
     for role, network in networks.items():
         if is_plain(network):
-            first = jnp.zeros((2, network.latents)) if role in ("generator", "decoder") else x
+            first = latents_of(network) if role in ("generator", "decoder") else x
             made = jax.eval_shape(lambda first, network=network: outputs(network, first, label_of(network)), first)
             shapes[role] = jax.tree.map(lambda array: array.shape, made)
     return shapes
@@ -104,7 +111,7 @@ def test_fresh_networks_give_numbers_in_range(name, case):
     for role, network in networks.items():
         if not is_plain(network):
             continue
-        first = 3 * jax.random.normal(KEY, (2, network.latents)) if role in ("generator", "decoder") else noise
+        first = latents_of(network, scale=3.0) if role in ("generator", "decoder") else noise
         made = jax.jit(lambda first, network=network: outputs(network, first, label_of(network)))(first)
         assert all(np.isfinite(array).all() and np.ptp(array) > 0 for array in jax.tree.leaves(made)), role
         if role == "generator" and name not in UNBOUNDED:

@@ -21,6 +21,7 @@ from genjax_art.models.layers import (
     Conv,
     ConvTranspose,
     Initializer,
+    again,
     coarsest,
     crop,
     into_range,
@@ -44,6 +45,7 @@ class Generator(nn.Module):
     kernel: int
     norm: GeneratorNorm
     classes: int  # 0: unconditional
+    remat: bool
 
     @nn.compact
     def __call__(
@@ -58,12 +60,20 @@ class Generator(nn.Module):
         widest = self.width * self.growth ** max(len(strides) - 1, 0)
         h = nn.Dense(prod(base) * widest, use_bias=bias)(h).reshape(-1, *base, widest)
         h = nn.leaky_relu(self.normalise(h, label, train), 0.2)
+        finer = again(Generator.finer, self.remat, static=(3, 4))
         for level in reversed(range(len(strides))):
-            width = self.width * self.growth ** max(level - 1, 0)
-            h = ConvTranspose(width, self.kernel, strides[level], bias, kernel_init=glorot)(h)
-            h = crop(h, coarsest(self.spec.space, strides[:level]))
-            h = nn.leaky_relu(self.normalise(h, label, train), 0.2)
+            h = finer(self, h, label, train, level)
         return into_range(Conv(self.spec.channels, self.kernel, kernel_init=glorot)(h), self.spec)
+
+    def finer(
+        self, h: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool, level: int
+    ) -> Float[Array, "b *space2 d"]:
+        """From the extents below `level` to those at it."""
+        strides, bias = pyramid(self.spec.space, above=7), self.norm == "none"
+        width = self.width * self.growth ** max(level - 1, 0)
+        h = ConvTranspose(width, self.kernel, strides[level], bias, kernel_init=glorot)(h)
+        h = crop(h, coarsest(self.spec.space, strides[:level]))
+        return nn.leaky_relu(self.normalise(h, label, train), 0.2)
 
     def normalise(
         self, h: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
@@ -81,21 +91,18 @@ class Discriminator(nn.Module):
     deviation: int  # group of the minibatch deviation; 0: none
     classes: int
     styles: int  # outputs of the style head; 0: none
+    remat: bool
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
     ) -> dict[str, Float[Array, "..."]]:
         h, strides = x, pyramid(x.shape[1:-1], above=4)
+        coarser = again(Discriminator.coarser, self.remat, static=(2, 3, 4))
         for level, stride in enumerate(strides):
             if self.deviation and level == len(strides) - 1:
                 h = MinibatchDeviation(self.deviation)(h)
-            normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434
-            conv = Conv(self.width * self.growth**level, self.kernel, stride, bias=not normed, kernel_init=glorot)
-            h = self.call(conv, h, train)
-            if normed:
-                h = BatchNorm()(h, train)
-            h = nn.leaky_relu(h, 0.2)
+            h = coarser(self, h, train, level, stride)
         h = h.reshape(h.shape[0], -1)
         logits = self.call(nn.Dense(1, dtype=wide(h).dtype), h, train)[:, 0]
         if label is not None:  # projection discriminator: arXiv:1802.05637
@@ -103,6 +110,16 @@ class Discriminator(nn.Module):
             logits = logits + jnp.sum(wide(self.call(embedding, label, train)) * wide(h), -1)
         out = {"logits": logits, "features": h}
         return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
+
+    def coarser(
+        self, h: Float[Array, "b *space c"], train: bool, level: int, stride: tuple[int, ...]
+    ) -> Float[Array, "b *space2 d"]:
+        normed = self.norm == "batch" and level > 0  # not on pixels: arXiv:1511.06434
+        conv = Conv(self.width * self.growth**level, self.kernel, stride, bias=not normed, kernel_init=glorot)
+        h = self.call(conv, h, train)
+        if normed:
+            h = BatchNorm()(h, train)
+        return nn.leaky_relu(h, 0.2)
 
     def call(self, layer: nn.Module, x: Array, train: bool) -> Array:
         y: Array = spectral(layer, x, train) if self.norm == "spectral" else layer(x)
@@ -125,6 +142,7 @@ def build(
     minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
+    remat: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN for any extents; z [b, latents].
 
@@ -144,9 +162,12 @@ def build(
       conditional: both networks get the class label: the generator beside z (or by its norm), the discriminator by
         projection (arXiv:1802.05637).
       style_head: the discriminator also returns logits of the label, "style", from its features.
+      remat: compute each level of a network again for the gradient instead of keeping it: less memory, more time.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
-        "generator": Generator(spec, latents, width, growth, kernel, generator_norm, classes),
-        "discriminator": Discriminator(width, growth, kernel, discriminator_norm, minibatch_deviation, classes, styles),
+        "generator": Generator(spec, latents, width, growth, kernel, generator_norm, classes, remat),
+        "discriminator": Discriminator(
+            width, growth, kernel, discriminator_norm, minibatch_deviation, classes, styles, remat
+        ),
     }

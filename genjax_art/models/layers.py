@@ -74,11 +74,12 @@ def everywhere(vector: Float[Array, " c"], x: Float[Array, "b *space c"]) -> Flo
     return jnp.broadcast_to(wide(vector).reshape(shape), x.shape).astype(x.dtype)
 
 
-def again(block: type[nn.Module], wanted: bool, static: tuple[int, ...] = ()) -> Callable[..., Any]:
+def again(block: Callable[..., Any], wanted: bool, static: tuple[int, ...] = ()) -> Callable[..., Any]:
     """`block`, where `wanted` with its inner activations computed again for the gradient instead of kept.
 
-    It needs an explicit name then, since its class is another; parameters and values are the same. `static` are the
-    positions of its call's arguments that are no arrays, the module itself being 0.
+    Of a class of modules the instances need explicit names then, since the class is another; a method is called with
+    its module. Parameters and values are the same. `static` are the positions of the call's arguments that are no
+    arrays, the module itself being 0.
     """
     return nn.remat(block, static_argnums=static) if wanted else block
 

@@ -1,0 +1,78 @@
+"""A GAN of clips with two judges: one is given a random frame of each clip, the other the whole clip.
+
+MoCoGAN, Tulyakov et al. 2018 (arXiv:1707.04993). The first sees to it that frames are sharp and of the data, the
+second that they follow one another as in the data and show the same thing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from genjax_art.errors import UsageError
+from genjax_art.latents import Latents, Spread
+from genjax_art.objectives.gan import play_judges
+from genjax_art.objectives.judge import Judge
+from genjax_art.objectives.method import Method, Weights
+from genjax_art.objectives.rounds import G
+from genjax_art.objectives.rules import NO_GENERATOR_PENALTIES, NO_PENALTIES, Rules, Value
+from genjax_art.shards import global_draw
+from genjax_art.spec import ArraySpec, Key
+
+FRAMES, CLIPS = "frames", "clips"
+RULES = Rules(penalties={**NO_PENALTIES, "r1": 0.5})
+FRAME_PENALTIES: Mapping[str, Value] = {**NO_PENALTIES, "r1": 0.05}
+
+
+def build(
+    networks: Mapping[str, nn.Module],
+    spec: ArraySpec,
+    transforms: Mapping[str, optax.GradientTransformation],
+    *,
+    frame_penalties: Mapping[str, Value] = FRAME_PENALTIES,
+    frame_weight: float = 1.0,
+    rules: Rules = RULES,
+) -> Method:
+    """The players `frames`, `clips` and `generator`.
+
+    Args:
+      networks: `generator`(z, label, train) -> x [b, t, h, w, c] with a field `classes` (0: unconditional) and
+        draw(normal, key, n, frames) -> z; `frames` and `clips`, (x, label, train) -> {"logits": [b], ...}.
+      frame_penalties: weights of the regularisers of the judge of frames, as `penalties` are of the judge of clips.
+      frame_weight: of the judge of frames in the generator's loss; that of the judge of clips is 1.
+      rules: of both judges, but for the penalties; see `Rules`.
+
+    Metrics: as of `objectives/gan.py`, for each judge.
+    Abilities: longer(weights, key, n, label, spread, frames), the latents of clips of so many frames.
+
+    Raises:
+      UsageError: networks of another kind, or as `objectives/gan.py`.
+      RunError: as `objectives/gan.py`.
+    """
+    if not {FRAMES, CLIPS, G} <= set(networks) or not hasattr(networks[G], "draw"):
+        raise UsageError("objective video_gan needs judges of frames and of clips: use --model.name mocogan")
+    later = replace(rules, generator_penalties=NO_GENERATOR_PENALTIES, shared_latents=True)  # the first judge has them
+    judges = (
+        Judge(networks[FRAMES], replace(rules, penalties=frame_penalties), FRAMES, view=a_frame, weight=frame_weight),
+        Judge(networks[CLIPS], later, CLIPS),
+    )
+    draw: Callable[..., Latents] = networks[G].draw
+    method = play_judges(networks[G], judges, spec, transforms, draw=draw)
+
+    def longer(weights: Weights, key: Key, n: int, label: Array | None, spread: Spread, frames: int) -> Latents:
+        del weights, label
+        return draw(spread.normal, key, n, frames)
+
+    abilities: dict[str, Callable[..., Any]] = {**method.abilities, "longer": longer}
+    return replace(method, abilities=abilities)
+
+
+def a_frame(x: Float[Array, "b t h w c"], key: Key) -> Float[Array, "b h w c"]:
+    """A random frame of each clip."""
+    place = global_draw(jax.random.randint, key, (len(x),), 0, x.shape[1])
+    return jnp.take_along_axis(x, place.reshape(-1, 1, 1, 1, 1), 1)[:, 0]
