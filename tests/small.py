@@ -119,6 +119,20 @@ def gan_experiment(loss: str = "non_saturating", **model: Any) -> Experiment:
     )
 
 
+def video_gan_experiment(**model: Any) -> Experiment:
+    """A tiny GAN of clips with two judges; `model` are options of the model."""
+    small = {"content": 3, "motion": 2, "state": 4, "width": 4, "frames_width": 4, "clips_width": 4, **model}
+    players = ("frames", "clips", "generator")
+    return dataclasses.replace(
+        gan_experiment(),
+        name="tiny-video-gan",
+        model=Component("mocogan", small),
+        objective=Component("video_gan"),
+        optimizers=dict.fromkeys(players, Optimizer(1e-3)),
+        data=Component("moving_shapes"),
+    )
+
+
 def vae_experiment(**objective: Any) -> Experiment:
     """A tiny fully connected VAE; `objective` are options of the objective."""
     return Experiment(

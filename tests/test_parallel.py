@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import thorough
 from jax.sharding import Mesh
-from small import gan_experiment, noise_batch, vae_experiment
+from small import gan_experiment, noise_batch, vae_experiment, video_gan_experiment
 
 from genjax_art.build import build_plan
 from genjax_art.config import Component, Optimizer
@@ -24,6 +24,7 @@ from genjax_art.train.process import CACHE_VARIABLE, prepare_process
 from genjax_art.train.step import batches_per_step, make_step
 
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
+CLIP = ArraySpec((4, 8, 8, 1), kind="clip", classes=GREY.classes)
 
 
 def with_objective(experiment, **options):
@@ -46,12 +47,15 @@ EXPERIMENTS = {
         vae_experiment(likelihood="discretized_logistic", minimum_kl=0.1),
         model=Component("mlp_vae", {"width": 8, "latents": 3, "conditional": True}),
     ),
+    # two judges, one of frames that are drawn; convolutions of three axes; batch statistics of all frames
+    "clips": video_gan_experiment(conditional=True),
 }
+SPECS = {"clips": CLIP}  # else GREY
 
 
 @functools.cache
 def plan_and_start(name):
-    plan = build_plan(EXPERIMENTS[name], GREY)
+    plan = build_plan(EXPERIMENTS[name], SPECS.get(name, GREY))
     return plan, jax.device_get(initial_state(plan))
 
 
@@ -61,7 +65,7 @@ def trained(name, how, *, mesh=None, steps=5):
     compiled = compile_step(make_step(plan.method.players, ema=plan.ema), how, mesh=mesh)
     state = compiled.put_state(start)
     for n in range(steps):
-        batch = compiled.put_batch(noise_batch(GREY, 16 * batches_per_step(plan.method.players), seed=n))
+        batch = compiled.put_batch(noise_batch(plan.spec, 16 * batches_per_step(plan.method.players), seed=n))
         if how == "pmap":
             assert batch["x"].shape[0] == 8  # each device has its own rows
         state, metrics = compiled.step(state, batch)

@@ -1,14 +1,16 @@
 """GANs of clips: content that stays, motion for any number of frames, two judges, a still background."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import video_gan_experiment
 
 from genjax_art.build import build_plan
-from genjax_art.config import Component, Experiment, Optimizer, RunOptions
+from genjax_art.config import Component
 from genjax_art.errors import UsageError
 from genjax_art.latents import TYPICAL
 from genjax_art.models import dcgan, mocogan, video_dcgan
@@ -43,14 +45,8 @@ def decoded(z, label=LABEL):
 
 
 def experiment(**objective):
-    return Experiment(
-        name="tiny-video-gan",
-        model=Component("mocogan", SMALL),
-        objective=Component("video_gan", objective),
-        optimizers=dict.fromkeys(("frames", "clips", "generator"), Optimizer(1e-3)),
-        data=Component("moving_shapes"),
-        run=RunOptions(batch_size=4, steps=2),
-    )
+    whole = video_gan_experiment(**SMALL)
+    return dataclasses.replace(whole, objective=Component("video_gan", objective))
 
 
 def test_a_frame_depends_on_the_content_and_the_motion_up_to_it():
