@@ -69,12 +69,15 @@ def small_networks(name: str, spec: ArraySpec, **options: Any) -> dict[str, nn.M
 def spec_of(data: Component) -> ArraySpec:
     """What the examples of a preset's data are. Nothing is prepared or read: every prepared set seems cached.
 
-    Where the user's folder is needed and none is named, it is one of a single picture, prepared beside it.
+    Where the user's folder is needed and none is named, it is one of a picture with each of two labels, prepared beside
+    it: 16 squares side by side, which may be frames.
     """
     options = dict(data.options)
     with mock.patch("genjax_art.data.prepared.load_decoded", _seemingly_cached), TemporaryDirectory() as folder:
         if "folder" in parts.options(find_set(data.name)) and not options.get("folder"):
-            options |= {"folder": write_picture(Path(folder) / "own" / "one.png").parent, "data_dir": folder}
+            for label in ("one", "other"):
+                write_picture(Path(folder) / "own" / label / "picture.png", (8, 128, 3))
+            options |= {"folder": Path(folder) / "own", "data_dir": folder}
         return open_source(data.name, **options).spec
 
 
@@ -86,9 +89,9 @@ def _seemingly_cached(request: Request, recipe: Recipe | None) -> ArraySource:
 
 
 def smaller(spec: ArraySpec) -> ArraySpec:
-    """`spec` with pictures of at most 16x16, which have a level less to compile."""
-    shape = (*(min(side, 16) for side in spec.space), spec.channels) if spec.kind == "image" else spec.shape
-    return dataclasses.replace(spec, shape=shape)
+    """`spec` with pictures of at most 16x16 and clips of at most 8x8x8, which have fewer levels to compile."""
+    most = {"image": 16, "clip": 8}.get(spec.kind, max(spec.shape))
+    return dataclasses.replace(spec, shape=(*(min(side, most) for side in spec.space), spec.channels))
 
 
 def noise(spec: ArraySpec, length: int = 32) -> ArraySource:

@@ -1,16 +1,18 @@
 """The PyTorch peers compute our functions from our weights: else the speed comparison would compare two things."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from genjax_art.benchmark.steps import rows
-from genjax_art.build import build_plan
+from genjax_art.build import build_plan, find_part
 from genjax_art.spec import ArraySpec
 
 torch = pytest.importorskip("torch")
-from genjax_art.benchmark.peers import torch_models, torch_r3gan, torch_steps  # noqa: E402
+from genjax_art.benchmark.peers import torch_mocogan, torch_models, torch_r3gan, torch_steps  # noqa: E402
 
 
 def noisy(params, seed):
@@ -50,6 +52,22 @@ def test_gan_peer(name):
         theirs = net(torch.from_numpy(value if player == "generator" else value.transpose(0, 3, 1, 2).copy()))
         theirs = theirs.detach().numpy()
         theirs = theirs.transpose(0, 2, 3, 1) if player == "generator" else theirs
+        np.testing.assert_allclose(np.asarray(y), theirs, atol=2e-4 * np.abs(theirs).max(), rtol=1e-3)
+
+
+def test_gan_of_clips_peer():
+    experiment, shape, _, params, extras, nets = ours_and_theirs("mocogan-shapes")
+    ours = find_part("model", experiment.model.name)(ArraySpec(shape), **experiment.model.options)
+    rng, z = np.random.default_rng(1), ours["generator"].draw(jax.random.normal, jax.random.key(1), 2)
+    x = rng.uniform(-1, 1, (2, *shape)).astype(np.float32)
+    for player, value in (("generator", z), ("frames", x[:, 0]), ("clips", x)):
+        own = noisy(params[player], 2)
+        apply = jax.jit(functools.partial(ours[player].apply, train=True, mutable=list(extras[player])))
+        y = apply({"params": own, **extras[player]}, value, None)[0]
+        net = torch_mocogan.load(nets[player], own)
+        given = [value["content"], value["motion"]] if player == "generator" else [np.moveaxis(value, -1, 1)]
+        theirs = net(*(torch.from_numpy(np.array(a)) for a in given)).detach().numpy()
+        y, theirs = (y, np.moveaxis(theirs, 1, -1)) if player == "generator" else (y["logits"], theirs)
         np.testing.assert_allclose(np.asarray(y), theirs, atol=2e-4 * np.abs(theirs).max(), rtol=1e-3)
 
 

@@ -30,7 +30,7 @@ from genjax_art.train.compile import compile_step, compiler_options
 from genjax_art.train.process import prepare_process
 from genjax_art.train.step import make_step
 
-GREY, COLOUR = (28, 28, 1), (32, 32, 3)
+GREY, COLOUR, CLIP = (28, 28, 1), (32, 32, 3), (16, 32, 32, 3)
 ON_CPU = MappingProxyType({"device": "cpu", "precision": "float32"})  # where and how PyTorch computes
 
 
@@ -53,6 +53,7 @@ def rows() -> dict[str, tuple[Experiment, tuple[int, ...]]]:
         "mlp-vae": (load_preset("mlp-vae"), GREY),
         "iwae": (load_preset("iwae"), GREY),
         "mlp-gan": (load_preset("mlp-gan"), GREY),
+        "mocogan-shapes": (with_options("mocogan-shapes", conditional=False), CLIP),
     }
     return {name: (complete(experiment), shape) for name, (experiment, shape) in table.items()}
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genjax_art.benchmark.peers import torch_models, torch_r3gan
+from genjax_art.benchmark.peers import torch_mocogan, torch_models, torch_r3gan
 from genjax_art.benchmark.peers.turns import turn
 
 Step = Callable[[Tensor], Mapping[str, Tensor]]
@@ -41,11 +41,13 @@ def networks(model: str, shape: tuple[int, ...], options: Mapping[str, Any]) -> 
             "generator": torch_r3gan.Generator(shape, o["latents"], *size),
             "discriminator": torch_r3gan.Discriminator(shape, *size),
         }
+    if model == "mocogan":
+        return torch_mocogan.networks(shape, o)
     if model == "mlp_vae":
         return torch_models.mlp_vae(shape, o["latents"], o["width"])
     if model == "conv_vae":
         return torch_models.conv_vae(shape, o["latents"], o["width"], o["kernel"], o["hidden"])
-    raise ValueError(f"no PyTorch peer of model {model!r}; there are: conv_vae, dcgan, mlp, mlp_vae, r3gan")
+    raise ValueError(f"no PyTorch peer of model {model!r}; there are: conv_vae, dcgan, mlp, mlp_vae, mocogan, r3gan")
 
 
 def adam(module: nn.Module, optimizer: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -110,6 +112,11 @@ def gan_step(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Any], objec
     return step
 
 
+def video_step(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Any], objective: Mapping[str, Any]) -> Step:
+    """That of `torch_mocogan`."""
+    return torch_mocogan.video_step(nets, {name: adam(net, optimizers[name]) for name, net in nets.items()}, objective)
+
+
 def vae_step(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Any], objective: Mapping[str, Any]) -> Step:
     """The negative ELBO with a Bernoulli likelihood, or with `samples` the importance weighted bound."""
     both = nn.ModuleDict(dict(nets))
@@ -162,14 +169,23 @@ def make_step(request: Mapping[str, Any], mode: str) -> tuple[Step, Tensor]:
     for name, net in nets.items():
         if request["model"] == "r3gan":
             torch_r3gan.randomise(net)
-        net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = channels_last(net.to(device))
         net = InBfloat16(net) if precision == "bfloat16" else net
         nets[name] = torch.compile(net) if mode == "compiled" else net  # type: ignore[assignment]
-    objective = {**request["objective_options"], "latents": request["model_options"]["latents"]}
-    make = gan_step if "generator" in nets else vae_step
-    x = (torch.rand(request["batch_size"], *shape, device=device) * 2 - 1).permute(0, 3, 1, 2)
+    objective = {**request["objective_options"], "latents": request["model_options"].get("latents")}
+    make = video_step if "clips" in nets else gan_step if "generator" in nets else vae_step
+    x = (torch.rand(request["batch_size"], *shape, device=device) * 2 - 1).movedim(-1, 1)
     step = make(nets, request["optimizers"], objective)
     return (graphed(step, x) if mode == "graphs" else step), x
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """Its kernels as CPU and GPU want them."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for p in net.parameters():
+        if p.ndim in formats:
+            p.data = p.data.contiguous(memory_format=formats[p.ndim])
+    return net
 
 
 def graphed(step: Step, x: Tensor) -> Step:
