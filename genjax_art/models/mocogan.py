@@ -1,6 +1,8 @@
 """MoCoGAN: clips from a content, which stays, and a motion, which a recurrent network makes of noise for each frame.
 
-Tulyakov, Liu, Yang & Kautz 2018 (arXiv:1707.04993). A GRU turns the motion noise into motion codes; a generator of
+Tulyakov, Liu, Yang & Kautz 2018 (arXiv:1707.04993). A GRU turns the motion noise into motion codes: the noise of the
+first frame chooses the state to start from, as a draw of its own does there, and the noise of each frame moves it, by
+little at first, so that motions are smooth from the beginning of a training (here, not in the paper). A generator of
 pictures turns content, motion code and label of each frame into that frame, all frames at once: transposed
 convolutions of stride 2 from 4 positions an axis, the last one to the channels of the data. One judge is given single
 frames, another whole clips, whose time it halves as it halves height and width: the discriminator of `dcgan.py` with
@@ -91,7 +93,9 @@ class Generator(nn.Module):
             content = jnp.concatenate([content, hot], -1)
             noise = jnp.concatenate([noise, repeated(hot, frames)], -1)
             label = jnp.repeat(label, frames)
-        codes = GRU(self.state)(noise, jnp.zeros((rows, self.state), noise.dtype))
+        start = jnp.tanh(nn.Dense(self.state)(noise[:, 0]))
+        kick = self.param("kick", nn.initializers.constant(0.1), (noise.shape[-1],))
+        codes = GRU(self.state)(noise * kick[None, None], start)
         each = jnp.concatenate([repeated(content, frames), codes], -1)
         x = self.pictures(each.reshape(rows * frames, -1), label, train)
         return x.reshape(rows, frames, *x.shape[1:])

@@ -21,6 +21,7 @@ class Generator(nn.Module):
     def __init__(self, shape: Space, o: Mapping[str, Any]):
         super().__init__()
         self.content, self.motion, self.frames = o["content"], o["motion"], shape[0]
+        self.start, self.kick = nn.Linear(o["motion"], o["state"]), nn.Parameter(torch.full((o["motion"],), 0.1))
         self.gru = nn.GRU(o["motion"], o["state"], batch_first=True)
         levels, norm = halvings(shape[1:-1], above=4), o["generator_norm"] == "batch"
         widths = [o["width"] * o["growth"] ** max(level - 1, 0) for level in range(len(levels))]
@@ -40,7 +41,7 @@ class Generator(nn.Module):
 
     def forward(self, content: Tensor, motion: Tensor) -> Tensor:
         rows, frames = motion.shape[:2]
-        codes, _ = self.gru(motion)
+        codes, _ = self.gru(motion * self.kick, self.start(motion[:, 0]).tanh()[None])
         each = torch.cat([content[:, None].expand(-1, frames, -1), codes], -1).reshape(rows * frames, -1)
         x = self.pictures(each)
         return x.view(rows, frames, *x.shape[1:]).transpose(1, 2)
@@ -97,11 +98,11 @@ def video_step(
 ) -> Step:
     """The judge of frames, that of clips, then the generator against both, on the fakes of one forward pass.
 
-    `objective`: `penalties` and `frame_penalties`, of which R1 is taken; the loss is the non-saturating one.
+    The loss is the relativistic one; of `frame_penalties` and `penalties` R1 and R2 are taken.
     """
     g: Any = nets["generator"]
     average = copy.deepcopy(g)
-    weights = {"frames": objective["frame_penalties"]["r1"], "clips": objective["penalties"]["r1"]}
+    weights = {"frames": objective["frame_penalties"], "clips": objective["penalties"]}
 
     def a_frame(x: Tensor) -> Tensor:
         place = torch.randint(x.shape[2], (len(x),))
@@ -109,12 +110,20 @@ def video_step(
 
     views: dict[str, Callable[[Tensor], Tensor]] = {"frames": a_frame, "clips": lambda x: x}
 
+    def seen(name: str, x: Tensor, fake: Tensor) -> Tensor:
+        return torch.cat([views[name](x), views[name](fake)])
+
     def judged(name: str, x: Tensor, fake: Tensor) -> Tensor:
-        judge, real = nets[name], views[name](x).detach().requires_grad_()
-        of_real, of_fake = judge(real), judge(views[name](fake))
-        (slope,) = torch.autograd.grad(of_real.sum(), real, create_graph=True)
-        penalty = slope.square().flatten(1).sum(1).mean()
-        return (F.softplus(-of_real) + F.softplus(of_fake)).mean() + weights[name] * penalty
+        both = seen(name, x, fake).detach().requires_grad_()
+        logits = nets[name](both)
+        (slope,) = torch.autograd.grad(logits.sum(), both, create_graph=True)
+        of_real, of_fake = slope.square().flatten(1).sum(1).chunk(2)
+        real, fake = logits.chunk(2)
+        return (F.softplus(fake - real) + weights[name]["r1"] * of_real + weights[name]["r2"] * of_fake).mean()
+
+    def fooled(name: str, x: Tensor, fake: Tensor) -> Tensor:
+        real, of_fake = nets[name](seen(name, x, fake)).chunk(2)
+        return F.softplus(real - of_fake).mean()
 
     def step(x: Tensor) -> Mapping[str, Tensor]:
         fake, losses = g(*g.draw(len(x))), {}
@@ -128,7 +137,7 @@ def video_step(
         held = [p for name in weights for p in nets[name].parameters()]
         for p in held:
             p.requires_grad_(False)
-        loss = torch.stack([F.softplus(-nets[name](views[name](fake))).mean() for name in weights]).sum()
+        loss = torch.stack([fooled(name, x, fake) for name in weights]).sum()
         loss.backward()
         tx["generator"].step()
         for p in held:
@@ -170,7 +179,9 @@ def load(module: nn.Module, params: Any) -> nn.Module:
     put(module.gru.bias_hh_l0, np.concatenate([np.zeros(2 * size, np.float32), np.asarray(gru["bias"])]))
     first, *others = [layer for layer in module.pictures if isinstance(layer, FromLatents | SameConvTranspose)]
     levels = sorted((name for name in params if name.startswith("Level_")), reverse=True)
-    put_layer(first.dense, params["Dense_0"])
+    put(module.kick, params["kick"])
+    put_layer(module.start, params["Dense_0"])
+    put_layer(first.dense, params["Dense_1"])
     for layer, ours in zip(
         others, [*(params[name]["ConvTranspose_0"] for name in levels), params["ConvTranspose_0"]], strict=True
     ):
