@@ -170,7 +170,7 @@ def test_a_long_film_is_cut_and_what_is_none_is_one_line(
 
 def test_all_frames_of_a_clip_are_changed_alike() -> None:
     x = np.broadcast_to(clips(2)[:, :1], (2, *SPEC.shape))
-    y = np.asarray(clip.alike(jnp.asarray(x), jax.random.key(0)))
+    y = np.asarray(jax.jit(clip.alike)(jnp.asarray(x), jax.random.key(0)))
     assert y.shape == x.shape and (abs(y - x) > 0.01).any()
     np.testing.assert_allclose(y, np.broadcast_to(y[:, :1], y.shape), atol=1e-6)
 
