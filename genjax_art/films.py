@@ -3,7 +3,7 @@
 Files are decoded frame by frame, and no further than is asked for. Times are those that the file says: a film of
 another or a varying frame rate is sampled at the asked one, at the middle of each new frame's time. GIF delays under
 2/100 s are 1/10 s, as browsers have it. Transparency that is dropped is laid on white, frames are scaled and cropped as
-`pictures.fit_picture` does, films of MP4 & Co. are turned as their display matrix says.
+`pictures.fit_picture` does; films of MP4 & Co. are turned as their display matrix says, their pixels made square.
 
 A strip is a still picture that is a whole number, 2 or more, of squares wide (or high): its frames side by side. A
 folder of frames is read in the order of the numbers in their names. Both have no times: they are taken to be of the
@@ -286,6 +286,8 @@ def _of_video(path: Path) -> Iterator[Frame]:
         _check_pixels(codec.width, codec.height)
         codec.thread_count = 1  # each holds frames of its own, and other films are decoded beside this one
         codec.options = {"max_pixels": str(MAX_PIXELS)}
+        ratio = float(stream.sample_aspect_ratio or 1)  # width of a pixel over its height; odd ones are errors
+        wide = ratio if 0.25 <= ratio <= 4 else 1
         usual = float(1 / stream.average_rate) if stream.average_rate else 0.1
         reformatter = av.video.reformatter.VideoReformatter()  # one of each frame's own would keep threads of its own
         turns: list[Image.Transpose | None] = []  # that of the film; a frame that is asked for it stays until `gc` runs
@@ -294,9 +296,12 @@ def _of_video(path: Path) -> Iterator[Frame]:
             _check_pixels(frame.width, frame.height)
             alpha = any(component.is_alpha for component in frame.format.components)
             pixels = reformatter.reformat(frame, format="rgba" if alpha else "rgb24", threads=1).to_ndarray()
+            picture = Image.fromarray(pixels)
+            if wide != 1:
+                picture = picture.resize((max(1, round(picture.width * wide)), picture.height))
             turn = turns[0] if turns else _turn(frame)
             turns[:] = [turn]
-            return Image.fromarray(pixels) if turn is None else Image.fromarray(pixels).transpose(turn)
+            return picture if turn is None else picture.transpose(turn)
 
         yield from _timed(film.decode(stream), usual, picture_of)
 

@@ -35,7 +35,9 @@ def animation(path: Path, greys: Sequence[int], milliseconds: Sequence[int]) -> 
     return path
 
 
-def video(path: Path, frames: Sequence[np.ndarray], times: Sequence[int], *, codec="libx264", pix="yuv420p", **options):
+def video(
+    path: Path, frames: Sequence[np.ndarray], times: Sequence[int], *, codec="libx264", pix="yuv420p", wide=1, **options
+):
     """A film whose frames begin at `times` in 1/100 s."""
     import av
 
@@ -44,6 +46,7 @@ def video(path: Path, frames: Sequence[np.ndarray], times: Sequence[int], *, cod
         stream = file.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = width, height, pix
         stream.codec_context.time_base = Fraction(1, 100)
+        stream.codec_context.sample_aspect_ratio = Fraction(wide)
         stream.options = options
         for x, time in zip(frames, times, strict=True):
             frame = av.VideoFrame.from_ndarray(x, format="rgba" if channels == 4 else "rgb24")
@@ -162,6 +165,14 @@ def test_odd_sizes_are_scaled_and_cropped_around_the_middle(tmp_path: Path) -> N
     path = video(tmp_path / "x.mkv", [x, x], [0, 10], codec="ffv1", pix="bgr0")
     for found in read_frames(path, Wanted((17, 17), 1, None)):
         assert (found == 255).all()
+
+
+def test_pixels_that_are_no_squares_become_squares(tmp_path: Path) -> None:
+    x = np.zeros((32, 16, 3), np.uint8)
+    x[:, 8:] = 240
+    path = video(tmp_path / "x.mp4", [x, x], [0, 10], wide=2)
+    for found in read_frames(path, Wanted((32, 32), 1, None)):
+        assert found[:, :12].max() < 20 and found[:, 20:].min() > 220
 
 
 def test_strips_and_folders_of_frames(tmp_path: Path) -> None:
