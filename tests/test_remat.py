@@ -15,6 +15,7 @@ from genjax_art.spec import ArraySpec
 SPEC = ArraySpec((8, 8, 3), classes=("a", "b"))
 SMALL = {
     "r3gan": {"widths": (16,), "blocks": 1, "latents": 4, "conditional": True},
+    "dcgan": {"width": 8, "latents": 4, "generator_norm": "batch", "conditional": True},
     "resnet": {"width": 8, "discriminator_width": 8, "latents": 4, "conditional": True},
 }
 
@@ -36,7 +37,7 @@ def assert_same(one, other, rtol=0.0, atol=0.0):
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
-@pytest.mark.parametrize("model", ["r3gan", *thorough("resnet")])
+@pytest.mark.parametrize("model", ["r3gan", "dcgan", *thorough("resnet")])
 def test_parameters_outputs_and_statistics_are_the_same_bits(model, player):
     x, label = inputs(player)
     kept, again = (network[player] for network in networks(model))
