@@ -2,7 +2,7 @@
 
 Sources: Tulyakov et al. 2018 (arXiv:1707.04993); projection, Miyato & Koyama 2018 (arXiv:1802.05637); relativistic
 pairing with R1 and R2, Huang et al. 2024 (arXiv:2501.05441).
-Cost: about a quarter of an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
+Cost: about 20 minutes on two CPU cores with nothing beside. Results: genjax_art/benchmark/README.md.
 python train.py mocogan-shapes
 """
 

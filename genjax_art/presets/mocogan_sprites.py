@@ -3,7 +3,7 @@
 Sources: Tulyakov et al. 2018 (arXiv:1707.04993); projection, Miyato & Koyama 2018 (arXiv:1802.05637); relativistic
 pairing with R1 and R2, Huang et al. 2024 (arXiv:2501.05441). Made for sprites of the Liberated Pixel Cup: strips of
 eight frames, a folder for each of nine actions.
-Cost: about a quarter of an hour on two CPU cores. Results: genjax_art/benchmark/README.md.
+Cost: not measured: it was not trained yet.
 It needs your folder: --data.folder DIR, with a sub-folder for each label. Larger ones: --data.size 64 64.
 python train.py mocogan-sprites
 """

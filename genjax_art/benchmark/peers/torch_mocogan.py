@@ -108,7 +108,10 @@ def video_step(
         place = torch.randint(x.shape[2], (len(x),))
         return x[torch.arange(len(x)), :, place].contiguous(memory_format=torch.channels_last)
 
-    views: dict[str, Callable[[Tensor], Tensor]] = {"frames": a_frame, "clips": lambda x: x}
+    def whole(x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last_3d)
+
+    views: dict[str, Callable[[Tensor], Tensor]] = {"frames": a_frame, "clips": whole}
 
     def seen(name: str, x: Tensor, fake: Tensor) -> Tensor:
         return torch.cat([views[name](x), views[name](fake)])
