@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from genjax_art.losses.precision import at_least_float32, softplus, sum_per_example
 from genjax_art.shards import global_mean
@@ -69,6 +69,15 @@ def free_bits(kl: Float[Array, "b *latent"], minimum: float) -> Float[Array, "b"
     kl = at_least_float32(kl)
     paid = global_mean(kl, axis=0)[None] > minimum
     return sum_per_example(jnp.where(paid, kl, minimum))
+
+
+def kl_weight(step: Int[Array, ""], beta: float, warmup_steps: int) -> Float[Array, ""]:
+    """beta * min(1, step / warmup_steps): 0 in step 0, beta from step `warmup_steps` on.
+
+    Bowman et al. 2016, section 3.1 (arXiv:1511.06349).
+    """
+    risen = 1.0 if warmup_steps == 0 else jnp.minimum(1.0, step.astype(jnp.float32) / warmup_steps)
+    return jnp.asarray(beta * risen, jnp.float32)
 
 
 class ElboParts(NamedTuple):

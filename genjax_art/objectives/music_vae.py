@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
-from genjax_art.losses.variational import Gaussian, elbo_parts, kl_gaussians
+from genjax_art.losses.variational import Gaussian, elbo_parts, kl_gaussians, kl_weight
 from genjax_art.music.notes import PITCHES
 from genjax_art.music.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
 from genjax_art.objectives.autoencoder import posterior_latents
@@ -171,12 +171,6 @@ class _MusicAutoencoder:
         z = descend(surprise, jax.random.normal(fold(key, "latents"), (len(x), self.decoder.latents)))
         levels = jax.random.uniform(fold(key, "levels"), tokens.shape)
         return self.play(params, z, levels, tokens, jnp.arange(tokens.shape[1]) < given)
-
-
-def kl_weight(step: Int[Array, ""], beta: float, warmup_steps: int) -> Float[Array, ""]:
-    """beta * min(1, step / warmup_steps): 0 in step 0, beta from step `warmup_steps` on."""
-    risen = 1.0 if warmup_steps == 0 else jnp.minimum(1.0, step.astype(jnp.float32) / warmup_steps)
-    return jnp.asarray(beta * risen, jnp.float32)
 
 
 def log_likelihood(logits: Float[Array, "b t v k"], tokens: Int[Array, "b t v"]) -> Float[Array, " b"]:
