@@ -12,6 +12,7 @@ from genjax_art import films
 from genjax_art.files import refuse_link
 from genjax_art.media import medium
 from genjax_art.run.load import Run
+from genjax_art.spec import ArraySpec
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,20 @@ class Output:
     named: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def samples(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
-        """Writes independent examples [n, *shape]; a name without an ending is a folder of single files."""
+    def samples(
+        self,
+        run: Run,
+        x: np.ndarray,
+        about: Mapping[str, str],
+        labels: np.ndarray | None,
+        spec: ArraySpec | None = None,
+    ) -> list[Path]:
+        """Writes independent examples [n, *shape]; a name without an ending is a folder of single files.
+
+        `spec` is what they are, where it is not the run's.
+        """
         outs = [self.path] if self.named else self._with(run.medium.samples)
-        return _once(p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options))
+        return _once(p for out in outs for p in medium.write(out, x, spec or run.spec, about, labels, **self.options))
 
     def walk(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
         """Writes the frames [n, *shape] of a film, or of what the medium has in its place."""

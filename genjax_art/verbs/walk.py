@@ -7,11 +7,13 @@ import numpy as np
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
-from genjax_art.latents import Spread, closed_walk, count, example_keys, great_circles, joined
+from genjax_art.latents import Latents, Spread, closed_walk, count, example_keys, great_circles, joined, rows
 from genjax_art.media import medium
 from genjax_art.run.load import Run
 from genjax_art.spec import Key, Keys
+from genjax_art.verbs.longer import decoded
 from genjax_art.verbs.output import Output
+from genjax_art.verbs.swap import has_content_and_motion
 
 
 def draw(
@@ -26,6 +28,8 @@ def draw(
     temperature: float = 1.0,
 ) -> list[Path]:
     """A film (of music: one piece) that passes n samples and ends where it began; or from one file to another.
+
+    A film of clips is one long clip: its content passes those of n samples while its motion goes on.
 
     Source of the way between two pieces: Roberts et al. 2018 (arXiv:1803.05428).
 
@@ -55,10 +59,31 @@ def _through_samples(run: Run, out: Output, n: int, seed: int, label: str | None
     key = jax.random.key(seed)
     one = run.labels(1, seed, label)  # a walk keeps to one class
     anchors = run.draw(fold(key, "latents"), n, None if one is None else np.repeat(one, n), spread)
+    if has_content_and_motion(anchors) and "longer" in run.method.abilities:
+        return _through_contents(run, out, anchors, seed, one, spread)
     z = closed_walk(anchors, n * run.medium.frames, run.method.abilities.get("between", great_circles))
     labels = None if one is None else np.repeat(one, count(z))
     x = run.decode(z, labels, _same_keys(key, count(z)))
     return out.walk(run, x, run.about(seed), labels)
+
+
+def _through_contents(
+    run: Run, out: Output, anchors: Latents, seed: int, one: np.ndarray | None, spread: Spread
+) -> list[Path]:
+    """Frame k is the k-th of a clip with the k-th content of the walk, all of the same motion.
+
+    The content is that of a sample every so many frames as a clip has. It closes, the motion need not.
+    """
+    n, frames = count(anchors), count(anchors) * run.spec.shape[0]
+    key = fold(jax.random.key(seed), "latents")
+    z = dict(jax.device_get(run.ability("longer", "choose another run")(run.weights, key, 1, one, spread, frames)))
+    others = {name: leaf for name, leaf in anchors.items() if name != "motion"}
+    way = closed_walk(others, frames, run.method.abilities.get("between", great_circles))
+    film = []
+    for k in range(frames):
+        film.append(decoded(run, {**rows(way, [k]), "motion": z["motion"]}, one, None, frames)[0, k])
+    about = {**run.about(seed), "contents": str(n)}
+    return out.wholes(run, [np.stack(film)], about, rate=run.spec.rate, in_one=True)
 
 
 def _between_files(run: Run, out: Output, files: tuple[Path, Path], n: int, seed: int, label: str | None) -> list[Path]:
