@@ -8,7 +8,9 @@ import optax
 import pytest
 
 from genjax_art.errors import UsageError
+from genjax_art.keys import fold
 from genjax_art.latents import TYPICAL, example_keys
+from genjax_art.losses.variational import Gaussian, kl_gaussians
 from genjax_art.models import video_vae as model
 from genjax_art.objectives import video_vae
 from genjax_art.objectives.method import Weights
@@ -17,7 +19,7 @@ from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
 
 SPEC = ArraySpec((4, 9, 7, 1), kind="clip", classes=("a", "b"))
-TINY = {"content": 3, "motion": 2, "width": 4, "hidden": 8, "recurrent": 6}
+TINY = {"content": 3, "motion": 2, "width": 4, "hidden": 8, "recurrent": 6, "couplings": 3}
 
 
 def method_of(conditional=False, remat=False, **options):
@@ -47,6 +49,24 @@ def slope(made):
 
 def clips(n=3, frames=4, seed=2):
     return jax.random.uniform(jax.random.key(seed), (n, frames, *SPEC.shape[1:]), minval=-1.0)
+
+
+def test_the_contents_kl_is_against_its_learned_prior(made):
+    """log p(f) by the Jacobian of what bends noise."""
+    method, weights = made
+    networks, x = model.build(SPEC, **TINY), clips(2)
+    params, own = weights.params["vae"], {"params": weights.params["vae"]["content_prior"]}
+    keys = example_keys(jax.random.key(3), 2)
+    found = method.abilities["bound"](weights, x, None, keys)["kl_content"]
+    noise = jax.vmap(lambda key: jax.random.normal(fold(key, "content"), (TINY["content"],)))(keys)
+    q = Gaussian(*networks["encoder"].apply({"params": params["encoder"]}, x, noise)[0])
+    f, flow = q.at(noise), networks["content_prior"]
+    bent, _ = flow.apply(own, f)
+    jacobian = jax.vmap(jax.jacobian(lambda e: flow.apply(own, e[None], method="bend")[0]))
+    volume = np.linalg.slogdet(np.asarray(jacobian(bent)))[1]
+    expected = kl_gaussians(q) + 0.5 * jnp.sum(bent**2 - f**2, -1) + volume
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert (abs(found - kl_gaussians(q)) > 0.1).all(), "the learned prior is not the standard normal one"
 
 
 # a linear model in closed form: x_t = f + z_t + noise, z_t = a z_{t-1} + s noise, and a q that sees nothing

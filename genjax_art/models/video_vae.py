@@ -3,7 +3,8 @@
 Li & Mandt 2018, "Disentangled Sequential Autoencoder" (arXiv:1803.02991), with their full q: p(x, z, f) = p(f) prod_t
 p(z_t | z_<t) p(x_t | f, z_t), and q(f | x) q(z | f, x). Frames are convolved one by one, folded into the batch.
 
-Unlike the paper: GRU instead of LSTM cells. The content is read from local features, of each the largest over all
+Unlike the paper: p(f) is learned (`coupling.py`), since the data's contents are few and leave most of a standard normal
+distribution empty. GRU instead of LSTM cells. The content is read from local features, of each the largest over all
 places and of that the mean over all frames, which holds neither the order of frames nor, but for what the borders tell,
 where something is. And in the decoder the motion makes the maps, whose channels the content scales and shifts (FiLM,
 Perez et al. 2018, arXiv:1709.07871), so that what is where are two factors from the start.
@@ -17,11 +18,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
+from genjax_art.models.coupling import Coupling
 from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, one_hot, pyramid, wide
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec
 
 he = nn.initializers.he_normal()
+COUPLING_UNITS = 64
 MAX_LOGVAR = 8.0  # of motion and content, in either sign: sigma from e^-4 to e^4
 
 
@@ -193,6 +196,7 @@ def build(
     kernel: int = 4,
     hidden: int = 256,
     recurrent: int = 128,
+    couplings: int = 8,
     conditional: bool = False,
     remat: bool = False,
 ) -> dict[str, nn.Module]:
@@ -206,7 +210,8 @@ def build(
       kernel: side of the stride-2 convolutions' kernels, in pixels.
       hidden: units of the dense layers between convolutions and latents.
       recurrent: units of the GRUs, of the prior and of each direction of the encoder.
-      conditional: all networks get the class label as a further input.
+      couplings: layers of the content's learned prior, of 64 units each; 0 leaves it standard normal.
+      conditional: all networks but that prior get the class label as a further input.
       remat: compute the insides of the convolutional parts again for the gradient instead of keeping them.
 
     Raises:
@@ -218,7 +223,9 @@ def build(
             "choose clips with --data.name moving_shapes, moving_digits or clip_folder"
         )
     classes = len(spec.classes) if conditional else 0
+    learned = {"content_prior": Coupling(content, couplings, COUPLING_UNITS)} if couplings else {}
     return {
+        **learned,
         "encoder": Encoder(content, motion, width, kernel, hidden, recurrent, classes, remat),
         "prior": Prior(motion, recurrent, classes),
         "decoder": Decoder(spec, content, motion, width, kernel, hidden, classes, remat),

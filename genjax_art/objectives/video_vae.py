@@ -6,7 +6,8 @@ Minimises -log p(x|f,z) + w_f KL(q(f|x) || p(f)) + w_z sum_t E KL(q(z_t|f,x) || 
 not move out of the motion.
 
 The motion is given to the outside as the noise that drives its prior, z_t = mu_t(z_<t) + sigma_t(z_<t) noise_t: all
-latents are standard normal then, and the noise of more frames makes a longer clip.
+latents are standard normal then, and the noise of more frames makes a longer clip. The content's is, in the same way,
+the noise that its learned prior bends, where there is one.
 """
 
 from collections.abc import Mapping
@@ -49,10 +50,11 @@ def build(
     beta_motion: float = 1.0,
     kl_warmup_steps: int = 0,
 ) -> Method:
-    """The player `vae`, with the parameters `encoder`, `prior`, `decoder` and, for likelihoods with one, `log_scale`.
+    """The player `vae`, with the parameters of its networks and, for likelihoods with one, `log_scale`.
 
     Args:
-      networks: `encoder`, `prior` and `decoder`, as in `models/video_vae.py`.
+      networks: `encoder`, `prior`, `decoder` and maybe `content_prior`, as in `models/video_vae.py`; without the last
+        the content's prior is standard normal.
       spec: of the data.
       transforms: the optimizer of `vae`.
       likelihood: how the decoder's outputs are read as p(x|f,z): a name in `LIKELIHOODS`, bernoulli, gaussian or
@@ -78,6 +80,7 @@ def build(
         networks["encoder"],
         networks["prior"],
         networks["decoder"],
+        networks.get("content_prior"),
         LIKELIHOODS[likelihood],
         spec,
         beta_content,
@@ -105,6 +108,7 @@ class _VideoAutoencoder:
     encoder: Any
     prior: Any
     decoder: Any
+    content_prior: Any  # None: standard normal
     p_x: Likelihood
     spec: ArraySpec
     beta_content: float
@@ -133,11 +137,15 @@ class _VideoAutoencoder:
     ) -> tuple[ElboParts, Float[Array, " b"], Float[Array, " b"]]:
         """The bound's two halves for one sample of q, and the KLs of content and motion, nats per clip.
 
-        The motion's is exact in each z_t, given the sampled ones before it.
+        The motion's is exact in each z_t, given the sampled ones before it; the content's is exact for a standard
+        normal prior, and by that f for how much a learned one differs from it.
         """
         content, motion = self.posterior(params, x, noise["content"], label)
         f, z = content.at(noise["content"]), motion.at(noise["motion"])
         kl_content, kl_motion = kl_gaussians(content), kl_gaussians(motion, self.predicted(params, z, label))
+        if self.content_prior is not None:  # and log p(f) differs from that of N(0, I)
+            bent, volume = self.unbent(params, f)
+            kl_content = kl_content + 0.5 * (jnp.sum(bent**2, -1) - jnp.sum(f**2, -1)) - volume
         outputs = self.decoder.apply({"params": params["decoder"]}, f, z, label)
         log_scale = params.get("log_scale", jnp.zeros(()))
         likelihood = self.p_x.log_prob(outputs, x, log_scale, self.spec.low, self.spec.high)
@@ -149,6 +157,20 @@ class _VideoAutoencoder:
         """q(f|x), and q(z|f,x) of the f that the noise makes."""
         content, motion = self.encoder.apply({"params": params["encoder"]}, x, noise, label)
         return Gaussian(*content), Gaussian(*motion)
+
+    def unbent(self, params: Params, f: Float[Array, "b f"]) -> tuple[Float[Array, "b f"], Float[Array, " b"]]:
+        """The standard normal noise that the prior makes f of, and log |d noise / d f|."""
+        if self.content_prior is None:
+            return f, jnp.zeros(len(f))
+        found: tuple[Array, Array] = self.content_prior.apply({"params": params["content_prior"]}, f)
+        return found
+
+    def bent(self, params: Params, noise: Float[Array, "b f"]) -> Float[Array, "b f"]:
+        """The content that the prior makes of noise."""
+        if self.content_prior is None:
+            return noise
+        f: Array = self.content_prior.apply({"params": params["content_prior"]}, noise, method="bend")
+        return f
 
     def predicted(self, params: Params, z: Float[Array, "b t m"], label: Array | None) -> Gaussian:
         """p(z_t|z_<t) at every t."""
@@ -162,6 +184,8 @@ class _VideoAutoencoder:
             "prior": self.prior.init(fold(key, "prior"), z["motion"], label)["params"],
             "decoder": self.decoder.init(fold(key, "decoder"), z["content"], z["motion"], label)["params"],
         }
+        if self.content_prior is not None:
+            params["content_prior"] = self.content_prior.init(fold(key, "content_prior"), z["content"])["params"]
         if self.p_x.has_scale:
             params["log_scale"] = jnp.zeros(())
         return {VAE: params}, {VAE: {"step": jnp.zeros((), jnp.int32)}}
@@ -183,7 +207,7 @@ class _VideoAutoencoder:
         del keys  # the mean of p(x|f,z): noise on pixels is not drawn
         params, label = weights.params[VAE], self._seen(label)
         motion = self.prior.apply({"params": params["prior"]}, z["motion"], label, method="drive")
-        outputs = self.decoder.apply({"params": params["decoder"]}, z["content"], motion, label)
+        outputs = self.decoder.apply({"params": params["decoder"]}, self.bent(params, z["content"]), motion, label)
         return self.p_x.mean(outputs, self.spec.low, self.spec.high)
 
     def encode(self, weights: Weights, x: Array, label: Array | None, keys: Keys | None) -> Latents:
@@ -192,7 +216,8 @@ class _VideoAutoencoder:
         content, motion = self.posterior(params, x, noise["content"], label)
         z = motion.at(noise["motion"])
         p = self.predicted(params, z, label)
-        return {"content": content.at(noise["content"]), "motion": (z - p.mu) * jnp.exp(-0.5 * p.logvar)}
+        f, _ = self.unbent(params, content.at(noise["content"]))
+        return {"content": f, "motion": (z - p.mu) * jnp.exp(-0.5 * p.logvar)}
 
     def proceed(self, weights: Weights, x: Array, given: int, key: Key | None) -> Array:
         """x with new frames after its first `given`: their mean latents, and noise of `key` after them, or none."""

@@ -1,6 +1,6 @@
 """A VAE of clips with content and motion apart, on coloured shapes that move: 32 pixels, 16 frames.
 
-Source: Li & Mandt 2018 (arXiv:1803.02991), narrowed.
+Sources: Li & Mandt 2018 (arXiv:1803.02991), narrowed; the content's learned prior, Chen et al. 2017 (arXiv:1611.02731).
 Cost: about a quarter of an hour on two CPU cores. Results, samples' faults included: genjax_art/benchmark/README.md.
 python train.py video-vae-shapes
 """
@@ -16,6 +16,6 @@ EXPERIMENT = Experiment(
         {"likelihood": "bernoulli", "beta_content": 4.0, "beta_motion": 4.0, "kl_warmup_steps": 300},
     ),
     optimizers={"vae": Optimizer(1.5e-3, Component("adam", {"b1": 0.9}), Component("cosine", {"warmup_steps": 50}))},
-    run=RunOptions(batch_size=16, steps=3000, sample_every=1000, save_every=1000),
+    run=RunOptions(batch_size=16, steps=4000, sample_every=1000, save_every=1000),
     ema_half_life={"vae": 10_000.0},
 )
