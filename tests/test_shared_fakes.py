@@ -26,7 +26,7 @@ def passes(method) -> float:
     state = create_state(method.players, *method.init(jax.random.key(0)))
     batch = {"x": jnp.zeros((4, *SPEC.shape)), "label": jnp.zeros(4, jnp.int32)}
     text = jax.jit(make_step(method.players)).lower(state, batch).compile().as_text()
-    names = re.findall(r' convolution\(.*op_name="[^"]*/(jvp\(Generator\)|Generator)[^"]*ConvTranspose_0/', text)
+    names = re.findall(r' convolution\(.*op_name="[^"]*/(jvp\(Generator\)|Generator)/[^"]*ConvTranspose_0/', text)
     return len(names) / PHASES
 
 

@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         pooled = jnp.mean(jnp.max(local.reshape(b, t, -1, self.hidden), 2), 1)
         h = nn.relu(nn.Dense(self.hidden, kernel_init=he, name="clip")(jnp.concatenate([pooled, seen], -1)))
         content = ToMoments(self.content, name="content")(h)
-        f = content.mu + jnp.exp(0.5 * content.logvar) * noise
+        f = content.mu + jnp.exp(0.5 * content.logvar) * wide(noise)
         still = jnp.concatenate([f.astype(maps.dtype), seen], -1)
         h = nn.Dense(self.hidden, name="frame")(maps.reshape(b, t, -1))
         h = nn.relu(h + nn.Dense(self.hidden, use_bias=False, name="given")(still)[:, None])
