@@ -75,6 +75,11 @@ def test_clips_may_be_longer_than_the_data():
     np.testing.assert_allclose(x[:, :4], start, atol=1e-6)
     drawn = plan.method.draw(weights, KEY, ROWS, LABEL, TYPICAL)
     assert jax.tree.map(jnp.shape, drawn) == {"content": (ROWS, 3), "motion": (ROWS, 4, 2)}
+    np.testing.assert_array_equal(z["content"], drawn["content"])
+    np.testing.assert_array_equal(z["motion"][:, :4], drawn["motion"])
+    assert len(np.unique(z["motion"])) == z["motion"].size, "what follows is drawn anew"
+    shorter = plan.method.abilities["longer"](weights, KEY, ROWS, LABEL, TYPICAL, 3)
+    np.testing.assert_array_equal(shorter["motion"], drawn["motion"][:, :3])
 
 
 def test_one_judge_sees_frames_of_the_clips_and_the_other_all_of_them():

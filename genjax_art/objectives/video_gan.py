@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
+from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
 from genjax_art.objectives.gan import play_judges
 from genjax_art.objectives.judge import Judge
@@ -42,13 +43,15 @@ def build(
 
     Args:
       networks: `generator`(z, label, train) -> x [b, t, h, w, c] with a field `classes` (0: unconditional) and
-        draw(normal, key, n, frames) -> z; `frames` and `clips`, (x, label, train) -> {"logits": [b], ...}.
+        draw(normal, key, n, frames) -> {"content": [n, c], "motion": [n, frames, m]}; `frames` and `clips`,
+        (x, label, train) -> {"logits": [b], ...}.
       frame_penalties: weights of the regularisers of the judge of frames, as `penalties` are of the judge of clips.
       frame_weight: of the judge of frames in the generator's loss; that of the judge of clips is 1.
       rules: of both judges, but for the penalties; see `Rules`.
 
     Metrics: as of `objectives/gan.py`, for each judge.
-    Abilities: longer(weights, key, n, label, spread, frames), the latents of clips of so many frames.
+    Abilities: longer(weights, key, n, label, spread, frames), the latents of clips of so many frames, which begin as
+    those that are drawn with the same key.
 
     Raises:
       UsageError: networks of another kind, or as `objectives/gan.py`.
@@ -66,7 +69,11 @@ def build(
 
     def longer(weights: Weights, key: Key, n: int, label: Array | None, spread: Spread, frames: int) -> Latents:
         del weights, label
-        return draw(spread.normal, key, n, frames)
+        z, beyond = draw(spread.normal, key, n), frames - spec.shape[0]
+        if beyond <= 0:
+            return {**z, "motion": z["motion"][:, :frames]}
+        rest = draw(spread.normal, fold(key, "longer"), n, beyond)["motion"]
+        return {**z, "motion": jnp.concatenate([z["motion"], rest], 1)}
 
     abilities: dict[str, Callable[..., Any]] = {**method.abilities, "longer": longer}
     return replace(method, abilities=abilities)
