@@ -21,7 +21,7 @@ def opened(**options):
         x = np.random.default_rng(["train", "test"].index(split)).integers(0, 256, (40, *size, channels))
         return array_source(x.astype(np.uint8), np.arange(40) % 10)
 
-    with mock.patch("genjax_art.data.sets.moving_digits.open_source", patterns):
+    with mock.patch("genjax_art.data.digits.open_source", patterns):
         return build(data_dir="nowhere", **options)
 
 

@@ -35,7 +35,7 @@ def opened(split="train", data_dir="nowhere", digits=None, **asked):
         calls.append((name, options))
         return digits or digits_source()
 
-    with mock.patch("genjax_art.data.sets.stacked_mnist.open_source", open_digits):
+    with mock.patch("genjax_art.data.digits.open_source", open_digits):
         return build(split=split, data_dir=data_dir, **asked), calls
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +69,7 @@ class OwnFolder:
         parts = write_rows(place, self.name, paths, self.reader, check)
         index: dict[str | None, int] = {label: i for i, label in enumerate(layout.classes)}
         found = np.array([index[label] for label in labels], np.int32) if layout.classes else None
-        spec = ArraySpec(self.spec.shape, kind=self.spec.kind, classes=layout.classes, rate=self.spec.rate)
-        write_meta(place, parts, found, spec)
+        write_meta(place, parts, found, replace(self.spec, classes=layout.classes))
 
 
 @dataclass

@@ -4,6 +4,8 @@ Its classes are those under the data's key "motion", or else the labels, which f
 are contents, the controls say so: then a clip standing still shows its class as well.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from genjax_art.metrics.seen import Sees
 from genjax_art.metrics.stream import evenly
 from genjax_art.metrics.subject import Subject
 
+Judged = Callable[[Float[np.ndarray, "n classes"]], Figure]  # of the logits of some clips
 EYES = "own_clips"
 LOGITS = {"motion": "motion_logits", "label": "logits"}  # by that extractor
 
@@ -68,37 +71,21 @@ def measure(subject: Subject, *, clips: int = 512) -> dict[str, Any]:
 
         return Figure(value(logits), *interval_of_halves(value, logits, seed=seed))
 
-    def pair(name: str, of: Any, better: Better, unit: str) -> Row:
+    def pair(name: str, of: Judged, of_right: Judged, better: Better, unit: str = "") -> Row:
+        """`of` the samples, `of_right` the held-out clips and the controls made of them."""
+        counts = {"n_real": len(held), "n_fake": len(made)}
         row = row_by(
-            eyes,
-            name,
-            lambda: of(of_made),
-            lambda: of(of_held),
-            better=better,
-            unit=unit,
-            n_real=len(held),
-            n_fake=len(made),
-            seed=seed,
+            eyes, name, lambda: of(of_made), lambda: of_right(of_held), better=better, unit=unit, seed=seed, **counts
         )
-        return with_controls(row, {word: of(logits) for word, logits in of_wrong.items()})
+        return with_controls(row, {word: of_right(logits) for word, logits in of_wrong.items()})
 
     found: dict[str, Any] = {
-        "motion_entropy": pair("motion_entropy", entropy, "real", "nats"),
-        "motion_divergence": pair("motion_divergence", divergence, "low", "nats"),
+        "motion_entropy": pair("motion_entropy", entropy, entropy, "real", "nats"),
+        "motion_divergence": pair("motion_divergence", divergence, divergence, "low", "nats"),
         "motion_classifier": right(of_held, truth).value,
     }
     asked = subject.run.labels(len(subject.made), seed)
     if key == "label" and asked is not None and tuple(subject.run.method.classes) == subject.spec.classes:
-        row = row_by(
-            eyes,
-            "motion_accuracy",
-            lambda: right(of_made, asked[: len(made)]),
-            lambda: right(of_held, truth),
-            better="high",
-            n_real=len(held),
-            n_fake=len(made),
-            seed=seed,
-        )
-        wrong = {name: right(logits, truth) for name, logits in of_wrong.items()}
-        found = {"motion_accuracy": with_controls(row, wrong), **found}
+        of, of_right = (partial(right, asked=labels) for labels in (asked[: len(made)], truth))
+        found = {"motion_accuracy": pair("motion_accuracy", of, of_right, "high"), **found}
     return found

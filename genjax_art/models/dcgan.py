@@ -29,10 +29,9 @@ from genjax_art.models.layers import (
     pyramid,
     wide,
 )
-from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
+from genjax_art.models.norms import GeneratorNorm, MinibatchDeviation, normalised, spectral
 from genjax_art.spec import ArraySpec
 
-GeneratorNorm = Literal["none", "batch", "conditional_batch"]
 DiscriminatorNorm = Literal["none", "batch", "spectral"]
 glorot = nn.initializers.glorot_uniform()
 
@@ -78,9 +77,7 @@ class Generator(nn.Module):
     def normalise(
         self, h: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
     ) -> Float[Array, "b *space c"]:
-        if self.norm == "conditional_batch":
-            return ConditionalBatchNorm(self.classes)(h, label, train)
-        return BatchNorm()(h, train) if self.norm == "batch" else h
+        return normalised(h, self.norm, self.classes, label, train)
 
 
 class Discriminator(nn.Module):

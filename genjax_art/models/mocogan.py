@@ -19,9 +19,9 @@ from jaxtyping import Array, Float, Int
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.models import dcgan
-from genjax_art.models.dcgan import DiscriminatorNorm, GeneratorNorm, glorot
-from genjax_art.models.layers import BatchNorm, ConvTranspose, again, coarsest, crop, into_range, one_hot, pyramid
-from genjax_art.models.norms import ConditionalBatchNorm
+from genjax_art.models.dcgan import DiscriminatorNorm, glorot
+from genjax_art.models.layers import ConvTranspose, again, coarsest, crop, into_range, one_hot, pyramid
+from genjax_art.models.norms import GeneratorNorm, normalised
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec, Key
 
@@ -38,11 +38,7 @@ class Activated(nn.Module):
     def __call__(
         self, h: Float[Array, "n *space c"], label: Int[Array, " n"] | None, train: bool
     ) -> Float[Array, "n *space c"]:
-        if self.norm == "conditional_batch":
-            h = ConditionalBatchNorm(self.classes)(h, label, train)
-        elif self.norm == "batch":
-            h = BatchNorm()(h, train)
-        return nn.leaky_relu(h, 0.2)
+        return nn.leaky_relu(normalised(h, self.norm, self.classes, label, train), 0.2)
 
 
 class Level(nn.Module):

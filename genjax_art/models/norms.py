@@ -1,6 +1,6 @@
 """Normalisation by labels, by weights or by the other examples of a batch; batch norm is in `layers.py`."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ from genjax_art.errors import UsageError
 from genjax_art.models.layers import BatchNorm, wide
 from genjax_art.spec import Key
 
+GeneratorNorm = Literal["none", "batch", "conditional_batch"]
 # Not "batch_stats": they depend on the weights alone, so examples stay independent of one another.
 SPECTRAL = "spectral"
 
@@ -35,6 +36,15 @@ class SpectralNorm(nn.SpectralNorm):
 def near_one(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     """1 with a standard deviation of 0.02, as DCGAN initialises its gains, so that classes differ from the start."""
     return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def normalised(
+    h: Float[Array, "b *space c"], norm: GeneratorNorm, classes: int, label: Int[Array, " b"] | None, train: bool
+) -> Float[Array, "b *space c"]:
+    """`h` by a norm of generators, whose layer belongs to the module that calls this."""
+    if norm == "conditional_batch":
+        return ConditionalBatchNorm(classes)(h, label, train)
+    return BatchNorm()(h, train) if norm == "batch" else h
 
 
 class ConditionalBatchNorm(nn.Module):

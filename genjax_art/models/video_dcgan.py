@@ -13,8 +13,9 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
 from genjax_art.models import dcgan
-from genjax_art.models.dcgan import DiscriminatorNorm, GeneratorNorm
+from genjax_art.models.dcgan import DiscriminatorNorm
 from genjax_art.models.layers import into_range, wide
+from genjax_art.models.norms import GeneratorNorm
 from genjax_art.spec import ArraySpec
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
-from genjax_art.latents import Latents, Spread, example_keys, rows
+from genjax_art.latents import Latents, Spread, count, example_keys, rows
 from genjax_art.run.load import Run
 from genjax_art.sampling import CHUNK
 from genjax_art.spec import Keys
@@ -58,7 +58,7 @@ def decoded(
     run: Run, z: Latents, labels: np.ndarray | None, keys: Keys | None, frames: int
 ) -> Float[np.ndarray, "n frames *rest"]:
     """Examples of so many frames, so many at a time that a piece has the frames of `sampling.CHUNK` usual ones."""
-    n = len(jax.tree.leaves(z)[0])
+    n = count(z)
     size = max(1, CHUNK * run.spec.shape[0] // frames)
     pieces = []
     for start in range(0, n, size):

@@ -45,11 +45,10 @@ def rows(tiny: bool) -> Iterator[Row]:
 def one(name: str, experiment: Experiment, shape: tuple[int, ...], precision: str, tiny: bool) -> Row:
     """Our step, several in a call on data that lie on the device, and PyTorch's."""
     values = ours(experiment, shape, precision, 2 if tiny else CALL, tiny)
-    try:
-        peer = theirs(experiment, shape, precision, ("eager",) if tiny else MODES)
-    except Exception as error:  # PyTorch is not here, or refuses: ours counts without it
-        return Row(f"{name}, {precision}", values, note=f"no PyTorch: {str(error)[:200]}")
+    peer, refused = tried(experiment, shape, precision, ("eager",) if tiny else MODES)
     values |= peer
+    if refused:
+        return Row(f"{name}, {precision}", values, note=refused)
     if not peer["torch_ms"]:
         return Row(f"{name}, {precision}", values, note="PyTorch ran in no mode")
     values["ratio"] = round(min(peer["torch_ms"].values()) / values["ms"], 2)
@@ -60,10 +59,18 @@ def compiled() -> Row:
     """PyTorch compiled, beside which no row of ours is timed again."""
     name, precision = COMPILED
     experiment, shape = usual.rows()[name]
+    peer, refused = tried(experiment, shape, precision, ("compiled",))
+    return Row(f"{name}, {precision}, compiled", peer, note=refused)
+
+
+def tried(
+    experiment: Experiment, shape: tuple[int, ...], precision: str, modes: tuple[str, ...]
+) -> tuple[dict[str, Any], str]:
+    """`theirs`, or why there is none: ours counts without it."""
     try:
-        return Row(f"{name}, {precision}, compiled", theirs(experiment, shape, precision, ("compiled",)))
-    except Exception as error:  # as above
-        return Row(f"{name}, {precision}, compiled", note=f"no PyTorch: {str(error)[:200]}")
+        return theirs(experiment, shape, precision, modes), ""
+    except Exception as error:  # PyTorch is not here, or refuses
+        return {}, f"no PyTorch: {str(error)[:200]}"
 
 
 def ours(

@@ -7,7 +7,6 @@ directions are drawn and kept, once, from a fixed seed; clips are drawn when the
 are what the digits show; of one digit that is the label, too.
 """
 
-import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from genjax_art.data.content import content_of
 from genjax_art.data.contract import DataError, Source
-from genjax_art.data.open import open_source
-from genjax_art.data.request import sets_folder
+from genjax_art.data.digits import open_digits
 from genjax_art.errors import UsageError
 from genjax_art.spec import ArraySpec
 
@@ -54,12 +52,8 @@ def build(
         raise UsageError(
             f"{NAME}: frames and digits must be at least 1, size at least {LEAST}; got {frames}, {digits} and {size}"
         )
-    folder = sets_folder(data_dir)
-    origin = "mnist" if any((folder / "mnist").glob("*/dataset_info.json")) else "mnist_5k"
-    if origin != "mnist":
-        print(f"{NAME}: of {origin}, for mnist is not prepared under {folder}", file=sys.stderr, flush=True)
     side = round(DIGIT * size)
-    found = open_source(origin, split=split, data_dir=folder, size=(side, side), channels=1)
+    found, origin = open_digits(NAME, split, data_dir, (side, side))
     rng = np.random.default_rng([zlib.crc32(NAME.encode()), list(LENGTHS).index(split), digits])
     n = LENGTHS[split]
     rows = rng.integers(0, len(found), (n, digits), dtype=np.int32)

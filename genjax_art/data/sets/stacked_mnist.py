@@ -6,7 +6,6 @@ each, "train" from MNIST's training digits and "test" from the others. Only the 
 and kept, once, from a fixed seed; pictures are stacked when they are taken. A label is the mode, 100 a + 10 b + c.
 """
 
-import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from genjax_art.data.contract import DataError, Source
-from genjax_art.data.open import open_source
-from genjax_art.data.request import sets_folder
+from genjax_art.data.digits import open_digits
 from genjax_art.spec import ArraySpec
 
 NAME = "stacked_mnist"
@@ -40,11 +38,7 @@ def build(
     """
     if split not in LENGTHS:
         raise DataError(f"{NAME} has no split {split!r}: choose from {', '.join(LENGTHS)}")
-    folder = sets_folder(data_dir)
-    origin = "mnist" if any((folder / "mnist").glob("*/dataset_info.json")) else "mnist_5k"
-    if origin != "mnist":
-        print(f"{NAME}: of {origin}, for mnist is not prepared under {folder}", file=sys.stderr, flush=True)
-    digits = open_source(origin, split=split, data_dir=folder, size=size, channels=1)
+    digits, origin = open_digits(NAME, split, data_dir, size)
     rng = np.random.default_rng([zlib.crc32(NAME.encode()), list(LENGTHS).index(split)])
     rows = rng.integers(0, len(digits), (LENGTHS[split], 3), dtype=np.int32)
     spec = ArraySpec((*digits.spec.space, 3), digits.spec.low, digits.spec.high, "image", CLASSES)
