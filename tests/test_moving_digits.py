@@ -71,6 +71,13 @@ def test_splits_have_other_digits_and_clips_are_the_same_for_the_same_number() -
     assert content_of(train) == content_of(again) != content_of(test)
 
 
+def test_stride_leaves_frames_out() -> None:
+    every, second = opened(frames=9), opened(frames=5, stride=2)
+    assert second.spec.rate == 5.0
+    np.testing.assert_array_equal(second.take(np.arange(5))["x"], every.take(np.arange(5))["x"][:, ::2])
+    assert content_of(second) != content_of(opened(frames=5, rate=5.0))
+
+
 def test_one_digit_is_the_label() -> None:
     source = opened(digits=1, frames=2)
     rows = source.take(np.arange(50))
@@ -83,8 +90,8 @@ def test_one_digit_is_the_label() -> None:
 def test_what_makes_no_clip_is_refused() -> None:
     with pytest.raises(DataError, match="no split 'all': choose from train, test"):
         open_source("moving_digits", split="all")
-    for options in ({"frames": 0}, {"size": 15}, {"digits": 0}):
-        with pytest.raises(UsageError, match="must be at least 1, size at least 16"):
+    for options in ({"frames": 0}, {"size": 15}, {"digits": 0}, {"stride": 0}, {"rate": 0.0}):
+        with pytest.raises(UsageError, match="must be at least 1, size at least 16 and rate over 0"):
             open_source("moving_digits", **options)
 
 

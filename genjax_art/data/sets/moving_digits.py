@@ -7,6 +7,7 @@ directions are drawn and kept, once, from a fixed seed; clips are drawn when the
 are what the digits show; of one digit that is the label, too.
 """
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,12 +28,18 @@ NAME = "moving_digits"
 LENGTHS: Mapping[str, int] = {"train": 60_000, "test": 10_000}
 DIGIT = 28 / 64  # side of a digit in sides of the frame
 STEP = 0.1  # of the room, in a frame
-RATE = 10.0  # frames per second; the paper does not say
 LEAST = 16  # pixels
 
 
 def build(
-    *, split: str = "train", data_dir: Path | str | None = None, frames: int = 20, size: int = 64, digits: int = 2
+    *,
+    split: str = "train",
+    data_dir: Path | str | None = None,
+    frames: int = 20,
+    size: int = 64,
+    digits: int = 2,
+    rate: float = 10.0,
+    stride: int = 1,
 ) -> "DigitsSource":
     """Digits that bounce in a frame (Moving MNIST), of mnist where it is prepared, else of mnist_5k.
 
@@ -42,15 +49,18 @@ def build(
       frames: frames of a clip.
       size: height and width of a frame in pixels, at least 16; digits are 7/16 as large.
       digits: how many there are in a clip.
+      rate: frames per second of the film that clips are taken of; the paper does not say. A step is made in each.
+      stride: which frames of that film: each, every second, ...
 
     Raises:
       DataError: another split, or the digits cannot be had. UsageError: a number that makes no clip.
     """
     if split not in LENGTHS:
         raise DataError(f"{NAME} has no split {split!r}: choose from {', '.join(LENGTHS)}")
-    if frames < 1 or digits < 1 or size < LEAST:
+    if min(frames, digits, stride) < 1 or size < LEAST or not 0 < rate < math.inf:
         raise UsageError(
-            f"{NAME}: frames and digits must be at least 1, size at least {LEAST}; got {frames}, {digits} and {size}"
+            f"{NAME}: frames, digits and stride must be at least 1, size at least {LEAST} and rate over 0; "
+            f"got {frames}, {digits}, {stride}, {size} and {rate:g}"
         )
     side = round(DIGIT * size)
     found, origin = open_digits(NAME, split, data_dir, (side, side))
@@ -60,8 +70,8 @@ def build(
     start, angle = rng.random((n, digits, 2)), rng.uniform(0, 2 * np.pi, (n, digits))
     direction = np.stack([np.sin(angle), np.cos(angle)], -1)
     classes = found.spec.classes if digits == 1 else ()
-    spec = ArraySpec((frames, size, size, 1), kind="clip", classes=classes, rate=RATE)
-    return DigitsSource(spec, found, origin, rows, start, direction)
+    spec = ArraySpec((frames, size, size, 1), kind="clip", classes=classes, rate=rate / stride)
+    return DigitsSource(spec, found, origin, rows, start, direction, stride)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +84,7 @@ class DigitsSource:
     rows: Int[np.ndarray, "n digits"]
     start: Float[np.ndarray, "n digits 2"]  # in units of the room
     direction: Float[np.ndarray, "n digits 2"]
+    stride: int  # steps from frame to frame
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,7 +95,9 @@ class DigitsSource:
         pictures = taken["x"].reshape(*rows.shape, *taken["x"].shape[1:])
         side = pictures.shape[2]
         room = self.spec.shape[1] - side
-        places = (room * bounced(self.start[indices], self.direction[indices], self.spec.shape[0])).astype(int)
+        steps = (self.spec.shape[0] - 1) * self.stride + 1
+        path = bounced(self.start[indices], self.direction[indices], steps)[:, :: self.stride]
+        places = (room * path).astype(int)
         x = np.zeros((len(rows), *self.spec.shape), np.uint8)
         windows = sliding_window_view(x[..., 0], (side, side), (2, 3), writeable=True)
         clip, frame = np.ogrid[: len(rows), : self.spec.shape[0]]
@@ -99,7 +112,8 @@ class DigitsSource:
     @cached_property
     def fingerprint(self) -> str:
         """By the digits, and what is drawn of them."""
-        check = zlib.crc32(repr((self.spec, content_of(self.digits))).encode())
+        stride = (self.stride,) if self.stride > 1 else ()
+        check = zlib.crc32(repr((self.spec, content_of(self.digits), *stride)).encode())
         for array in (self.rows, self.start, self.direction):
             check = zlib.crc32(array.tobytes(), check)
         return f"{NAME}-{check:08x}"
