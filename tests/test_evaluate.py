@@ -19,7 +19,7 @@ from genjax_art.evaluate import choose
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.page import plain
 from genjax_art.evaluate.tables import comparable, shown
-from genjax_art.features.extractor import Extractor
+from genjax_art.features.extractor import Extractor, usual_extractor
 from genjax_art.features.seeing import see
 from genjax_art.metrics import classes, copying, frechet, kernels, manifold, panel, vendi
 from genjax_art.metrics.collapse_report import remedy, sign
@@ -225,6 +225,40 @@ def test_figures_that_cannot_be_compared_stand_apart():
     groups = comparable(judged)
     assert [[one.name for one in together] for together, _ in groups] == [["a", "b"], ["far"]]
     assert "n_fake (10 and 20)" in groups[1][1]
+
+
+def test_a_frontier_has_each_run_at_each_truncation(copied, monkeypatch, capsys):
+    """Seen by the extractor that an evaluation takes, unless another one is named."""
+    spec = dataclasses.replace(tiny_run.GREY, classes=("dark", "bright"))
+
+    def styled(experiment, split=None):
+        x = np.random.default_rng(len(split or "")).uniform(-1, 1, (60, *spec.shape)).astype(np.float32)
+        return array_source(x, (x.mean((1, 2, 3)) > 0).astype(np.int32), classes=spec.classes)
+
+    def extractor(name, known, held, **kept):
+        taken.append(name)
+        looks = {"flat": lambda x: {"features": x.reshape(len(x), -1)}}
+        looks["styles"] = lambda x: {**looks["flat"](x), "logits": x.mean((1, 2, 3))[:, None] * np.float32([[-9, 9]])}
+        return Extractor(name, 1, "as they are", looks["flat" if name == "blind" else "styles"], {})
+
+    taken = []
+    monkeypatch.setattr("genjax_art.build.build_source", styled)
+    monkeypatch.setattr("genjax_art.evaluate.judged.build_extractor", extractor)
+    monkeypatch.setattr("genjax_art.evaluate.frontier.prepare_process", lambda: None)
+    assert evaluate.evaluate(["frontier", str(copied), "--truncations", "1", "0.5", "--n", "40"]) == 0
+    assert taken == [usual_extractor(styled(None))]
+    points = json.loads((copied / "evaluation" / "frontier.json").read_text())
+    assert [point["truncation"] for point in points] == [None, 1.0, 0.5]
+    for point in points:
+        figure, held = point["style_entropy"], point["held-out"]["style_entropy"]
+        assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= np.log(2) + 1e-6 and held < np.log(2)
+    with Image.open(copied / "evaluation" / "frontier.png") as plot:
+        assert np.asarray(plot).std() > 0
+    assert "held-out data" in capsys.readouterr().out
+    with pytest.raises(RunError, match="its data have no styles, or the extractor does not know them"):
+        evaluate.evaluate(["frontier", str(copied), "--features", "blind", "--n", "40"])
+    with pytest.raises(UsageError, match="name a run"):
+        evaluate.evaluate(["frontier"])
 
 
 def test_few_held_out_examples_are_said_and_end_nothing(copied, monkeypatch, capsys):

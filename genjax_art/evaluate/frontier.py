@@ -40,7 +40,7 @@ class FrontierCommand:
     truncations: tuple[float, ...] = (2.0, 1.0, 0.5)
     """Of the latents, besides none."""
     features: str | None = None
-    """What sees the examples; it must know styles (default: own-classifier)."""
+    """What sees the examples; it must know styles (default: as in an evaluation)."""
     n: int = 1000
     """How many samples are measured at each."""
     seed: int = 0
@@ -67,7 +67,8 @@ def frontier(arguments: Sequence[str]) -> int:
         raise UsageError("name a run: python -m genjax_art.evaluate frontier RUN [RUN ...]")
     prepare_process()
     spreads = [Spread(), *(Spread(truncation=t) for t in command.truncations)]
-    words = ["--n", str(command.n), "--seed", str(command.seed), "--features", command.features or "own-classifier"]
+    words = ["--n", str(command.n), "--seed", str(command.seed)]
+    words += ["--features", command.features] if command.features else []
     found = []
     for folder in command.runs:
         one = judged.judge(folder, cli.parse_evaluate([str(folder), *words]), judged.find_measures(["classes"]))
