@@ -232,4 +232,5 @@ MEDIUM = Medium(
     write_wholes=write_wholes,
     unit=1,
     unit_name="frames",
+    stays=True,
 )

@@ -58,6 +58,7 @@ class Medium:
     write_wholes: Callable[..., list[Path]] | None = None
     unit: int | None = None  # steps of time (the first axis) that are counted as one; None: there is no time
     unit_name: str = ""  # what those are: "bars"
+    stays: bool = False  # whether the last step stays where a whole is filled up with more; else silence follows
 
 
 def find_medium(kind: str) -> Medium:
@@ -135,10 +136,13 @@ def _printable(about: Mapping[str, str]) -> dict[str, str]:
 
 
 def windows(whole: np.ndarray, spec: ArraySpec) -> Float[np.ndarray, "n *shape"]:
-    """A whole as examples: of a medium with time one after another, the last one filled up with the lowest value."""
+    """A whole as examples: of a medium with time one after another, the last one filled up with its last step or with
+    the lowest value, as is the medium's way."""
     if whole.shape == spec.shape:
         return whole[None]
     left = [(0, -len(whole) % spec.shape[0])] + [(0, 0)] * (whole.ndim - 1)
+    if find_medium(spec.kind).stays:
+        return np.pad(whole, left, mode="edge").reshape(-1, *spec.shape)
     return np.pad(whole, left, constant_values=np.float32(spec.low)).reshape(-1, *spec.shape)
 
 
