@@ -48,7 +48,9 @@ EXPERIMENTS = {
         model=Component("mlp_vae", {"width": 8, "latents": 3, "conditional": True}),
     ),
     # two judges, one of frames that are drawn; convolutions of three axes; batch statistics of all frames
-    "clips": video_gan_experiment(conditional=True),
+    "clips": dataclasses.replace(
+        video_gan_experiment(conditional=True), objective=Component("video_gan", {"frames_judged": 2})
+    ),
 }
 SPECS = {"clips": CLIP}  # else GREY
 

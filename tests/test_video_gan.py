@@ -93,6 +93,33 @@ def test_one_judge_sees_frames_of_the_clips_and_the_other_all_of_them():
     assert [params[judge]["Conv_0"]["kernel"].shape for judge in ("frames", "clips")] == [(4, 4, 3, 4), (4, 4, 4, 3, 4)]
 
 
+def test_a_judge_of_several_frames_says_the_mean_of_what_it_says_of_each():
+    x = jnp.arange(ROWS * 5.0).reshape(ROWS, 5, 1, 1, 1)
+    look = jax.jit(video_gan.some_frames, static_argnames="count")
+    seen = np.stack([look(x, jax.random.key(i), count=3)[..., 0, 0, 0] for i in range(20)])
+    assert (seen // 5 == np.arange(ROWS)[:, None]).all()
+    assert {len(set(row)) for row in seen.reshape(-1, 3)} == {3}, "no frame twice"
+    assert set(np.unique(seen % 5)) == set(range(5))
+
+    one = networks()["frames"]
+    several = video_gan.EachFrame(one)
+    clips = jax.random.normal(KEY, (ROWS, *SPEC.shape))
+    weights = jax.jit(several.init)(KEY, clips, LABEL)
+    inner = {"params": weights["params"]["judge"]}
+    apply = jax.jit(one.apply)
+    for name, found in jax.jit(several.apply)(weights, clips, LABEL).items():
+        of_each = np.mean([apply(inner, clips[:, t], LABEL)[name] for t in range(SPEC.shape[0])], 0)
+        np.testing.assert_allclose(found, of_each, atol=1e-5)
+
+
+def test_as_many_frames_may_be_judged_as_a_clip_has():
+    plan = build_plan(experiment(frames_judged=4), SPEC)
+    assert plan.state_shapes().params["frames"]["judge"]["Conv_0"]["kernel"].shape == (4, 4, 3, 4)
+    for wrong in (0, 5):
+        with pytest.raises(UsageError, match=f"--objective.frames-judged must be 1 to 4, got {wrong}"):
+            build_plan(experiment(frames_judged=wrong), SPEC)
+
+
 def test_rules_hold_for_both_judges_but_penalties_for_the_one_of_clips():
     penalties = {"r1": 1.0, "r2": 2.0}
     plan = build_plan(experiment(loss="relativistic", penalties=penalties, frame_penalties={"r1": 3.0}), SPEC)
