@@ -14,6 +14,7 @@ from genjax_art.run.training import run
 from genjax_art.spec import ArraySpec
 
 
+@pytest.mark.thorough
 def test_killed_before_its_first_checkpoint_and_at_a_random_moment(own_data, quick_runs, monkeypatch, tmp_path):
     words = ("mlp-vae", "--model.width", "8", "--batch-size", "8", "--steps", "60", "--parallel", "jit")
     monkeypatch.setattr(chaos, "ROWS", {"vae": chaos.Row(words)})
@@ -24,6 +25,7 @@ def test_killed_before_its_first_checkpoint_and_at_a_random_moment(own_data, qui
     assert row["fine"] and row["kills"] == 1 and row["leaves_differ"] == row["rows_differ"] == 0
 
 
+@pytest.mark.thorough
 def test_every_damaged_file_is_seen_and_an_older_checkpoint_taken(quick_runs, tmp_path):
     spec = ArraySpec((4, 4, 1))
     experiment = with_run(vae_experiment(), steps=2, save_every=1, keep_latest=2, sample_every=0)

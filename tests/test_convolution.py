@@ -80,7 +80,7 @@ def forms(onednn: bool):
     return patch.multiple(plain_convolution, ONEDNN=onednn, AT_ONCE=2**6, PIECE=2**6, TERMS=1)
 
 
-@tried(max_examples=12)
+@tried(max_examples=6)
 @example(case=((9, 8), (7, 6), (2, 3), "SAME"), channels=(1, 2, 3), onednn=True)
 @example(case=((5, 4), (3, 3), (2, 1), "SAME"), channels=(20, 2, 1), onednn=False)
 @example(case=((5, 4, 3), (3, 2, 3), (2, 1, 2), "SAME"), channels=(1, 2, 3), onednn=False)  # frame by frame
@@ -103,7 +103,7 @@ def test_conv_is_lax_to_second_order(case, channels, onednn):
         )
 
 
-@tried(max_examples=8)
+@tried(max_examples=4)
 @given(case=cases(), channels=st.sampled_from([(3, 2), (16, 2), (1, 16)]), onednn=st.booleans())
 def test_transposed_conv_is_lax_to_second_order(case, channels, onednn):
     space, window, strides, padding = case

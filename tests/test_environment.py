@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from helpers import thorough
 from small import noise, vae_experiment
 
 from genjax_art import cli, evaluate, files
@@ -146,9 +147,11 @@ def test_nothing_to_measure_with_is_one_line(monkeypatch, tmp_path, quick_runs):
     ("words", "status", "message"),
     [
         (["genjax_art.evaluate", "RUN"], 1, "error: no run in RUN: config.json is missing"),
-        (["genjax_art.evaluate", "RUN", "--n", "0"], 2, "error: --n must be at least 2, got 0"),
-        (["genjax_art.benchmark", "nothing"], 2, "error: name a benchmark: "),
         (["genjax_art.benchmark", "steps", "--unknown"], 2, "error: unrecognized options: --unknown"),
+        *thorough(
+            (["genjax_art.evaluate", "RUN", "--n", "0"], 2, "error: --n must be at least 2, got 0"),
+            (["genjax_art.benchmark", "nothing"], 2, "error: name a benchmark: "),
+        ),
     ],
 )
 def test_modules_tell_the_users_errors_in_one_line(words, status, message):

@@ -33,6 +33,7 @@ from genjax_art.train.seeds import Seeds
 from genjax_art.train.state import create_state
 from genjax_art.train.step import make_step
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
 
 

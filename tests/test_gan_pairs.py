@@ -61,6 +61,7 @@ def sampled(names, each):
     return [(loss, next(turns)) for loss in ADVERSARIAL for _ in range(each)]
 
 
+@pytest.mark.thorough
 def test_losses_with_penalties():
     """One compiled function: a step with each of the 7 losses, an update of a player with a sample of the pairs."""
     spec = SHAPES["image"]

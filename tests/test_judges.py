@@ -227,6 +227,7 @@ def draw(normal, key, n):
     }
 
 
+@pytest.mark.thorough
 def test_latents_may_be_a_tree():
     rules = Rules(penalties={"zcr": 1.0}, generator_penalties={"zcr": 0.1})
     seen = []

@@ -14,7 +14,7 @@ from genjax_art.errors import RunError
 from genjax_art.run import layout
 from genjax_art.run.lock import LOCK, InUseError, lock_folder, start_time
 
-pytestmark = pytest.mark.usefixtures("quick_runs")
+pytestmark = pytest.mark.usefixtures("quick_runs", "compiled_once")
 
 
 def in_another_process(folder):

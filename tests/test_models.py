@@ -1,5 +1,6 @@
 """Every model for arrays of every shape, and what each promises of its layers."""
 
+import functools
 import importlib
 import inspect
 
@@ -47,7 +48,8 @@ def built(name, spec):
 def outputs(network, *inputs, train=True):
     """What a fresh network makes of its inputs."""
     variables = jax.jit(network.init)(KEY, *inputs)
-    return network.apply(variables, *inputs, train=train, mutable=["batch_stats", "spectral"])[0]
+    apply = functools.partial(network.apply, train=train, mutable=["batch_stats", "spectral"])
+    return jax.jit(apply)(variables, *inputs)[0]
 
 
 def label_of(network, rows=2):

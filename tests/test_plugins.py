@@ -88,6 +88,7 @@ def test_its_encoder_reads_a_picture_of_the_users(name, command, trained, tmp_pa
     assert ended.status == 0 and (run / "walk.gif").is_file(), ended.err
 
 
+@pytest.mark.thorough
 def test_draws_come_from_the_learned_prior(trained):
     run = load_run(trained("learned_prior"), trust=["learned_prior"])
     z = run.draw(jax.random.key(0), 400)

@@ -17,6 +17,7 @@ from genjax_art.spec import ArraySpec
 from genjax_art.train import rows
 from genjax_art.train.rows import Digest, decode_row, encode_row, keep_rows, read_metrics, read_pending, write_pending
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 GREY = ArraySpec((8, 8, 1))
 
 

@@ -30,7 +30,7 @@ from genjax_art.train.manifest import MANIFEST, check_manifest
 from genjax_art.train.rows import read_metrics
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_runs"),
+    pytest.mark.usefixtures("quick_runs", "compiled_once"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # reads that Orbax has abandoned
 ]
 

@@ -57,12 +57,12 @@ def test_the_contents_kl_is_against_its_learned_prior(made):
     networks, x = model.build(SPEC, **TINY), clips(2)
     params, own = weights.params["vae"], {"params": weights.params["vae"]["content_prior"]}
     keys = example_keys(jax.random.key(3), 2)
-    found = method.abilities["bound"](weights, x, None, keys)["kl_content"]
+    found = jax.jit(method.abilities["bound"])(weights, x, None, keys)["kl_content"]
     noise = jax.vmap(lambda key: jax.random.normal(fold(key, "content"), (TINY["content"],)))(keys)
-    q = Gaussian(*networks["encoder"].apply({"params": params["encoder"]}, x, noise)[0])
+    q = Gaussian(*jax.jit(networks["encoder"].apply)({"params": params["encoder"]}, x, noise)[0])
     f, flow = q.at(noise), networks["content_prior"]
-    bent, _ = flow.apply(own, f)
-    jacobian = jax.vmap(jax.jacobian(lambda e: flow.apply(own, e[None], method="bend")[0]))
+    bent, _ = jax.jit(flow.apply)(own, f)
+    jacobian = jax.jit(jax.vmap(jax.jacobian(lambda e: flow.apply(own, e[None], method="bend")[0])))
     volume = np.linalg.slogdet(np.asarray(jacobian(bent)))[1]
     expected = kl_gaussians(q) + 0.5 * jnp.sum(bent**2 - f**2, -1) + volume
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
