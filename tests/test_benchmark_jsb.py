@@ -24,9 +24,11 @@ def test_keys_are_told_from_high_to_low_and_then_an_end():
     assert [np.flatnonzero(row).tolist() for row in told[0, 0]] == [[], [40], [7, 40], [3, 7, 40]]
 
 
-def model_of(keys):
+def model_of(keys, slots):
+    """The nats of a model for its parameters and keys, and first parameters."""
     model = jsb.Chords(8, 0.0)
-    return model, model.init(jax.random.key(0), keys, 4, False)
+    nats = jax.jit(lambda params, keys: model.apply(params, keys, slots, False))
+    return nats, jax.jit(lambda keys: model.init(jax.random.key(0), keys, slots, False))(keys)
 
 
 def test_the_likelihood_sums_to_one_over_all_sets_of_keys(monkeypatch):
@@ -35,9 +37,8 @@ def test_the_likelihood_sums_to_one_over_all_sets_of_keys(monkeypatch):
     sets = np.asarray([[(number >> key) & 1 for key in range(4)] for number in range(16)], np.float32)
     first = np.broadcast_to(sets[5], (16, 1, 4))
     keys = jnp.asarray(np.concatenate([first, sets[:, None]], 1))
-    model = jsb.Chords(8, 0.0)
-    params = jax.tree.map(lambda p: 3.0 * p, model.init(jax.random.key(0), keys, 5, False))
-    nats = np.asarray(model.apply(params, keys, 5, False))
+    nats_of, params = model_of(keys, 5)
+    nats = np.asarray(nats_of(jax.tree.map(lambda p: 3.0 * p, params), keys))
     assert np.ptp(nats[:, 0]) < 1e-5  # the same step with the same past
     assert np.ptp(nats[:, 1]) > 1.0
     np.testing.assert_allclose(np.exp(-nats[:, 1]).sum(), 1.0, rtol=1e-5)
@@ -45,9 +46,9 @@ def test_the_likelihood_sums_to_one_over_all_sets_of_keys(monkeypatch):
 
 def test_a_step_sees_those_before_it_only():
     keys = steps_of((3, 40), (5,), (6, 50), (7,))
-    model, params = model_of(keys)
-    before = model.apply(params, keys, 4, False)
-    after = model.apply(params, keys.at[0, 2].set(steps_of((9,))[0, 0]), 4, False)
+    nats, params = model_of(keys, 4)
+    before = nats(params, keys)
+    after = nats(params, keys.at[0, 2].set(steps_of((9,))[0, 0]))
     np.testing.assert_array_equal(after[0, :2], before[0, :2])
     assert after[0, 2] != before[0, 2] and after[0, 3] != before[0, 3]
 

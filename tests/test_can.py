@@ -30,20 +30,20 @@ def method(**options):
     return can.build(NETWORKS, SPEC, TRANSFORMS, **options)
 
 
-PARAMS, EXTRAS = method().init(KEY)
+PARAMS, EXTRAS = jax.jit(method().init)(KEY)
 
 
 def loss_of(which, params, **options):
     player = next(p for p in method(**options).players if p.name == which)
     others = {name: value for name, value in params.items() if name != which}
-    return player.loss(params[which], others, EXTRAS, BATCH, KEY)
+    return jax.jit(player.loss)(params[which], others, EXTRAS, BATCH, KEY)
 
 
 def gradient(which, **options):
     def loss(own):
         return loss_of(which, {**PARAMS, which: own}, **options)[0]
 
-    return jax.grad(loss)(PARAMS[which])
+    return jax.jit(jax.grad(loss))(PARAMS[which])
 
 
 def flat(tree):
@@ -81,7 +81,7 @@ def test_the_style_head_learns_from_reals_only():
         style = NETWORKS[gan.D].apply({"params": own}, BATCH["x"], None)["style"]
         return jnp.mean(label_cross_entropy(style, BATCH["label"]))
 
-    expected = jax.grad(cross_entropy)(PARAMS[gan.D])["style"]
+    expected = jax.jit(jax.grad(cross_entropy))(PARAMS[gan.D])["style"]
     found = gradient(gan.D)["style"]
     for name in ("kernel", "bias"):
         assert float(jnp.abs(expected[name]).max()) > 1e-3

@@ -304,7 +304,7 @@ def test_augmentations_are_seen_with_the_adaptive_probability():
         )
         for p in (0.0, 0.3, 0.5)
     }
-    params, extras = adaptive.init(KEY)
+    params, extras = jax.jit(adaptive.init)(KEY)
     batch = {"x": jnp.asarray(noise_batch(spec, 16)["x"])}
 
     def loss(method, p=None):

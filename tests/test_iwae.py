@@ -50,7 +50,7 @@ def metrics_of(objective, posterior, rows, **options):
     """The metrics of a batch of `rows` times X: means over as many draws."""
     networks = {"encoder": FixedEncoder(), "decoder": LinearDecoder()}
     method = objective.build(networks, SPEC, {"vae": optax.sgd(0.1)}, likelihood="gaussian", **options)
-    (player,), (_, extras) = method.players, method.init(KEY)
+    (player,), (_, extras) = method.players, jax.jit(method.init)(KEY)
     mu, logvar = (jnp.asarray(a, jnp.float32)[None] for a in posterior)
     own = {
         "encoder": {"mu": mu, "logvar": logvar},

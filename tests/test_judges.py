@@ -83,12 +83,17 @@ def play(*judges, generator=None, **options):
 
 def loss_of(played, name, batch=BATCH):
     """Loss, metrics, new extras and gradient of one player."""
+    player, arguments = to_move(played, name, batch)
+    (value, (metrics, after)), slope = jax.jit(jax.value_and_grad(player.loss, has_aux=True))(*arguments)
+    return float(value), metrics, after, slope
+
+
+def to_move(played, name, batch=BATCH):
+    """A player, and the arguments of its loss."""
     method, params, extras = played
     (player,) = (player for player in method.players if player.name == name)
     others = {other: value for other, value in params.items() if other != name}
-    gradient = jax.jit(jax.value_and_grad(player.loss, has_aux=True))
-    (value, (metrics, after)), slope = gradient(params[name], others, extras, batch, KEY)
-    return float(value), metrics, after, slope
+    return player, (params[name], others, extras, batch, KEY)
 
 
 @pytest.mark.parametrize("classes", [2, *thorough(0)])
@@ -169,7 +174,8 @@ def test_judges_see_the_same_fakes_and_draw_on_their_own():
         method, params, extras = play(*twins)
         played = method, {**params, "twin": params[D]}, extras
         assert len({player.stream for player in method.players}) == 1
-        return [loss_of(played, name)[0] for name in (D, "twin")]
+        moves = (to_move(played, name) for name in (D, "twin"))
+        return [float(jax.jit(player.loss)(*arguments)[0]) for player, arguments in moves]
 
     for rules, view in (
         (Rules(augmentations=("cutout",)), None),

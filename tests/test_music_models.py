@@ -24,6 +24,7 @@ TINY = {
     "head_width": 10,
 }
 VOICES = 2
+tokens_from_roll, roll_from_tokens = jax.jit(tokens.tokens_from_roll), jax.jit(tokens.roll_from_tokens)
 
 
 def rolls(seed, bars, n=3, voices=VOICES):
@@ -45,9 +46,9 @@ def decoder_of(bars, layers=1):
 def test_tokens_in_jax_are_those_in_numpy():
     x = rolls(0, bars=2, n=20, voices=4)
     expected = np.stack([notes.tokens_from_roll(roll.astype(np.uint8)) for roll in x])
-    got = tokens.tokens_from_roll(jnp.asarray(x))
+    got = tokens_from_roll(jnp.asarray(x))
     np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(tokens.roll_from_tokens(got), x)
+    np.testing.assert_array_equal(roll_from_tokens(got), x)
 
 
 def test_intervals_are_told_alike_in_all_keys():
@@ -57,12 +58,13 @@ def test_intervals_are_told_alike_in_all_keys():
     state = jnp.asarray(rng.normal(size=(5, 4)), jnp.float32)
     own, others = jnp.asarray([30, 20, 25, 35, 28]), jnp.asarray(rng.integers(15, 40, (5, n)))
     others = others.at[0, 1].set(notes.REST).at[1, 2].set(notes.REST)
-    params = head.init(jax.random.key(0), state, own, others)["params"]
+    params = jax.jit(head.init)(jax.random.key(0), state, own, others)["params"]
     params["token"] = jax.tree.map(jnp.zeros_like, params["token"])
     intervals = 4 + n * (2 * music_vae.REACH + 2)
     params["Dense_0"]["kernel"] = params["Dense_0"]["kernel"].at[intervals:].set(0.0)
-    there = head.apply({"params": params}, state, own, others)
-    up = head.apply({"params": params}, state, own + 7, jnp.where(others == notes.REST, others, others + 7))
+    apply = jax.jit(lambda own, others: head.apply({"params": params}, state, own, others))
+    there = apply(own, others)
+    up = apply(own + 7, jnp.where(others == notes.REST, others, others + 7))
     np.testing.assert_allclose(up[:, 14:60], there[:, 7:53], atol=1e-6)
     assert np.ptp(there[:, 14:53]) > 0.1 and not there[:, notes.PITCHES :].any()
 
@@ -83,17 +85,17 @@ def test_tokens_of_chords_and_of_holds_that_hold_nothing_are_those_in_numpy():
     rng = np.random.default_rng(1)
     chords = (rng.random((4, 32, 60, 4)) < 0.1).astype(np.uint8)
     expected = np.stack([notes.tokens_from_roll(roll) for roll in chords])
-    np.testing.assert_array_equal(tokens.tokens_from_roll(jnp.asarray(chords, jnp.float32)), expected)
+    np.testing.assert_array_equal(tokens_from_roll(jnp.asarray(chords, jnp.float32)), expected)
     drawn = rng.choice([3, notes.HOLD, notes.REST], (4, 16, 2)).astype(np.int32)
     expected = np.stack([notes.roll_from_tokens(piece) for piece in drawn])
-    np.testing.assert_array_equal(tokens.roll_from_tokens(jnp.asarray(drawn)), expected)
+    np.testing.assert_array_equal(roll_from_tokens(jnp.asarray(drawn)), expected)
 
 
 @pytest.mark.parametrize("reverse", [True, *thorough(False)])
 def test_the_recurrence_is_that_of_flax(reverse):
     ours, theirs = GRU(4), nn.RNN(nn.GRUCell(4), reverse=reverse, keep_order=True)
     x, start = jax.random.normal(jax.random.key(0), (2, 7, 3)), jax.random.normal(jax.random.key(1), (2, 4))
-    variables = ours.init(jax.random.key(2), x, start)
+    variables = jax.jit(ours.init)(jax.random.key(2), x, start)
     p = jax.tree.map(lambda a: a + 0.1, variables["params"])  # biases that are not 0
     parts = dict(zip("rzn", zip(*(jnp.split(p[k], 3, -1) for k in ("recurrent",)), strict=True), strict=True))
     kernels, biases = jnp.split(p["input"]["kernel"], 3, -1), jnp.split(p["input"]["bias"], 3)
@@ -124,10 +126,10 @@ def test_a_logit_sees_the_steps_before_and_the_voices_above_and_nothing_else():
     apply = jax.jit(decoder.apply)  # the same program for both, so that what is equal is so to the last bit
     logits = apply(params, z, x)
     for step, voice in ((5, 0), (16, 1)):  # the latter is the first step of a bar
-        other = tokens.tokens_from_roll(x)
+        other = tokens_from_roll(x)
         row = (int(other[0, step, voice]) + 7) % 60
         other = other.at[0, step, voice].set(row)
-        changed = np.abs(apply(params, z, tokens.roll_from_tokens(other)) - logits)[0].max(-1)
+        changed = np.abs(apply(params, z, roll_from_tokens(other)) - logits)[0].max(-1)
         assert (changed[:step] == 0).all()
         assert (changed[step, : voice + 1] == 0).all() and (changed[step, voice + 1 :] > 0).all()
         assert (changed[step + 1] > 0).all()
@@ -152,14 +154,14 @@ def test_free_running_writes_what_teacher_forcing_finds_likeliest():
     decode = jax.jit(functools.partial(decoder.apply, temperature=0.0, method="decode"))
     made = decode(params, z, jnp.zeros((4, 32, VOICES)), nothing, free)
     apply = jax.jit(decoder.apply)
-    logits = apply(params, z, tokens.roll_from_tokens(made))
+    logits = apply(params, z, roll_from_tokens(made))
     np.testing.assert_array_equal(jnp.argmax(logits, -1), made)
     assert len(np.unique(made)) > 3
     given = jnp.full((4, 32, VOICES), 7, jnp.int32)
     first = jnp.arange(32) < 10
     mixed = decode(params, z, jnp.zeros((4, 32, VOICES)), given, first)
     assert (mixed[:, :10] == 7).all()
-    logits = apply(params, z, tokens.roll_from_tokens(mixed))
+    logits = apply(params, z, roll_from_tokens(mixed))
     np.testing.assert_array_equal(jnp.argmax(logits, -1)[:, 10:], mixed[:, 10:])
 
 
@@ -210,7 +212,7 @@ def test_a_binarised_roll_is_one_that_tokens_can_say():
     x, _ = apply(jax.tree.map(lambda p: 3.0 * p, variables), z)
     roll = (x + 1.0) / 2.0
     assert roll.sum() > 0
-    np.testing.assert_array_equal(tokens.roll_from_tokens(tokens.tokens_from_roll(roll)), roll)
+    np.testing.assert_array_equal(roll_from_tokens(tokens_from_roll(roll)), roll)
 
 
 def test_straight_through_has_the_hard_value_and_the_soft_gradient():
@@ -229,8 +231,8 @@ def test_a_voice_is_told_anew_where_its_gate_opens_and_held_where_not():
     rows = jnp.asarray([5, 7, 5, 9, 60, 3, 9, 9])  # 60 is silence
     logits = 50.0 * jax.nn.one_hot(rows, 61)[None, None]
     gate = jnp.asarray([-50.0, -50.0, 50.0, 50.0, 50.0, -50.0, 50.0, -50.0])[None, None]
-    roll = muse_gan.voices_to_roll(logits[..., :60], logits[..., 60:], gate, True)
-    got = tokens.tokens_from_roll(roll)[0, :, 0].tolist()
+    roll = jax.jit(muse_gan.voices_to_roll, static_argnums=3)(logits[..., :60], logits[..., 60:], gate, True)
+    got = tokens_from_roll(roll)[0, :, 0].tolist()
     assert got == [5, notes.HOLD, 5, 9, notes.REST, notes.REST, 9, notes.HOLD]
 
 
@@ -240,7 +242,8 @@ def test_the_gradient_of_a_pitch_lives_on_whatever_its_logits():
         return jnp.sum(muse_gan.voices_to_roll(logits[..., :60], logits[..., 60:], gate, True)[0, 0, 5])
 
     drawn = jnp.asarray(np.random.default_rng(0).normal(size=(1, 1, 4, 61)), jnp.float32)
-    slopes = [size * np.asarray(jax.grad(told)(size * drawn)) for size in (1.0, 1e4)]
+    slope = jax.jit(jax.grad(told))
+    slopes = [size * np.asarray(slope(size * drawn)) for size in (1.0, 1e4)]
     assert np.abs(slopes[0]).max() > 1e-4
     np.testing.assert_allclose(slopes[1], slopes[0], rtol=1e-2, atol=1e-6)
 

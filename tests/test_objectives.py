@@ -49,7 +49,7 @@ BATCH = {"x": jnp.asarray(REAL)}
 
 def toy_gan(loss="minimax", **options):
     method = gan.build(NETWORKS, SPEC, SGD, rules=Rules(loss=loss, **options))
-    return method, *method.init(KEY)
+    return method, *jax.jit(method.init)(KEY)
 
 
 def loss_of(method, player, params, extras, key=KEY):
@@ -135,7 +135,7 @@ def test_real_and_fake_have_batch_statistics_of_their_own():
     """Together the sign alone would distinguish them; apart each has mean 0."""
     networks = {**NETWORKS, "discriminator": NormDiscriminator()}
     method = gan.build(networks, SPEC, SGD, rules=Rules(loss="wasserstein"))
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     assert loss_of(method, "discriminator", params, extras)[0] == pytest.approx(0.0, abs=1e-4)
     others = {"generator": params["generator"]}
     _, (_, after) = method.players[0].loss(params["discriminator"], others, extras, BATCH, KEY)
@@ -173,7 +173,7 @@ X = np.random.default_rng(1).uniform(0.1, 0.9, (8, 2)).astype(np.float32)
 
 def toy_vae(**options):
     method = vae.build({"encoder": ToyEncoder(), "decoder": ToyDecoder()}, IMAGE, SGD, **options)
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     value, (metrics, _) = method.players[0].loss(params["vae"], {}, extras, {"x": jnp.asarray(X)}, KEY)
     return float(value), {name: float(metric) for name, metric in metrics.items()}, params["vae"]
 
@@ -226,7 +226,7 @@ def test_likelihoods_with_a_scale_learn_it():
 
 def test_samples_are_means_of_the_likelihood():
     method = vae.build({"encoder": ToyEncoder(), "decoder": ToyDecoder()}, IMAGE, SGD)
-    params, extras = method.init(KEY)
+    params, extras = jax.jit(method.init)(KEY)
     z = jnp.asarray([[0.0, 100.0], [-100.0, 1.0]])
     expected = [[0.5, 1.0], [0.0, 1 / (1 + np.exp(-1))]]
     np.testing.assert_allclose(method.decode(Weights(params, extras), z, None, None), expected, atol=1e-6)

@@ -107,7 +107,7 @@ def test_penalties_are_sums_of_float32():
     """Of a bfloat16 slope: the sum of its exact squares, which bfloat16 could not hold."""
     network = computing(small_networks("dcgan", GREY)["discriminator"], "bfloat16")
     x = jnp.asarray(noise_batch(GREY, 4)["x"])
-    variables = network.init(jax.random.key(0), x)
+    variables = jax.jit(network.init)(jax.random.key(0), x)
 
     def critic(x):
         return network.apply(variables, x)["logits"]
@@ -251,7 +251,7 @@ def test_a_module_around_a_network_has_its_precision():
     network = computing(small_networks("mlp", GREY)["discriminator"], "bfloat16")
     around = as_in(network, WithHead(network, "more", 3))
     x = jnp.ones((2, *GREY.shape))
-    variables = around.init(jax.random.key(0), x)
+    variables = jax.jit(around.init)(jax.random.key(0), x)
     out = around.apply(variables, x)
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, out))} == {jnp.dtype("float32")}
     inside = jax.make_jaxpr(around.apply)(variables, x)

@@ -23,7 +23,7 @@ PHASES = 4  # plain convolutions that make one transposed convolution of stride 
 
 def passes(method) -> float:
     """How often the compiled step computes the generator's first transposed convolution."""
-    state = create_state(method.players, *method.init(jax.random.key(0)))
+    state = jax.eval_shape(lambda: create_state(method.players, *method.init(jax.random.key(0))))
     batch = {"x": jnp.zeros((4, *SPEC.shape)), "label": jnp.zeros(4, jnp.int32)}
     text = jax.jit(make_step(method.players)).lower(state, batch).compile().as_text()
     names = re.findall(r' convolution\(.*op_name="[^"]*/(jvp\(Generator\)|Generator)/[^"]*ConvTranspose_0/', text)

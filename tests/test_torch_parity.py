@@ -24,7 +24,7 @@ def noisy(params, seed):
 def ours_and_theirs(name):
     experiment, shape = rows()[name]
     method = build_plan(experiment, ArraySpec(shape)).method
-    params, extras = method.init(jax.random.key(0))
+    params, extras = jax.jit(method.init)(jax.random.key(0))
     nets = torch_steps.networks(experiment.model.name, shape, experiment.model.options)
     return experiment, shape, method, params, extras, nets
 

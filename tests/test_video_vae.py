@@ -154,11 +154,11 @@ def test_latents_are_the_noise_that_drives_the_prior(made):
     z = jax.jit(method.encode)(weights, clips(), None, keys)
     drive = jax.jit(lambda noise: prior.apply({"params": params["prior"]}, noise, method="drive"))
     motion = drive(z["motion"])
-    p = prior.apply({"params": params["prior"]}, motion)
+    p = jax.jit(prior.apply)({"params": params["prior"]}, motion)
     np.testing.assert_allclose((motion - p.mu) / np.exp(0.5 * p.logvar), z["motion"], atol=1e-4)
     network = model.build(SPEC, **TINY)["encoder"]
     noise = jax.vmap(lambda key: jax.random.normal(video_vae.fold(key, "content"), (3,)))(keys)
-    q = network.apply({"params": params["encoder"]}, clips(), noise)[1]
+    q = jax.jit(network.apply)({"params": params["encoder"]}, clips(), noise)[1]
     own = jax.vmap(lambda key: jax.random.normal(video_vae.fold(key, "motion"), (4, 2)))(keys)
     np.testing.assert_allclose(motion, q.mu + np.exp(0.5 * q.logvar) * own, rtol=1e-3, atol=1e-4)
 
