@@ -62,6 +62,13 @@ def test_a_frame_depends_on_the_content_and_the_motion_up_to_it():
     assert np.abs(label - x).max((0, 2, 3, 4)).min() > 1e-3
 
 
+def test_each_frame_may_have_a_content_of_its_own():
+    z, contents = latents(), jax.random.normal(jax.random.key(9), (ROWS, 4, SMALL["content"]))
+    x = decoded({**z, "content": contents})
+    for t in range(4):
+        np.testing.assert_allclose(x[:, t], decoded({**z, "content": contents[:, t]})[:, t], atol=1e-5)
+
+
 def test_clips_may_be_longer_than_the_data():
     """By the ability; what the first frames show does not depend on how many follow."""
     plan = build_plan(experiment(), SPEC)

@@ -186,6 +186,18 @@ def test_longer_clips_begin_as_short_ones(made):
     assert noise.std() == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize("conditional", [True, False])
+def test_each_frame_may_have_a_content_of_its_own(conditional):
+    method = method_of(conditional)
+    weights, label = weights_of(method), jnp.asarray([0, 1, 1]) if conditional else None
+    decode = jax.jit(lambda z: method.decode(weights, z, label, None))
+    z = method.draw(weights, jax.random.key(4), 3, label, TYPICAL)
+    contents = jax.random.normal(jax.random.key(9), (3, 4, TINY["content"]))
+    x = decode({**z, "content": contents})
+    for t in range(4):
+        np.testing.assert_allclose(x[:, t], decode({**z, "content": contents[:, t]})[:, t], atol=1e-5)
+
+
 def test_a_continuation_keeps_what_is_given_and_sees_nothing_else(made):
     method, weights = made
     proceed = jax.jit(method.abilities["proceed"], static_argnums=2)

@@ -60,7 +60,8 @@ class Level(nn.Module):
 
 
 class Generator(nn.Module):
-    """Of as many frames as the motion latents have, whatever the number of the spec."""
+    """Of as many frames as the motion latents have, whatever the number of the spec. The content may be one of each
+    frame, [b, t, c]."""
 
     spec: ArraySpec  # of clips
     content: int
@@ -84,15 +85,15 @@ class Generator(nn.Module):
     ) -> Float[Array, "b t h w c"]:
         content, noise = z["content"], z["motion"]
         rows, frames = noise.shape[:2]
+        content = content if content.ndim == 3 else repeated(content, frames)
         if label is not None:  # content and motion may both depend on it
-            hot = one_hot(label, self.classes, noise.dtype)
-            content = jnp.concatenate([content, hot], -1)
-            noise = jnp.concatenate([noise, repeated(hot, frames)], -1)
+            hot = repeated(one_hot(label, self.classes, noise.dtype), frames)
+            content, noise = (jnp.concatenate([own, hot], -1) for own in (content, noise))
             label = jnp.repeat(label, frames)
         start = jnp.tanh(nn.Dense(self.state)(noise[:, 0]))
         kick = self.param("kick", nn.initializers.constant(0.1), (noise.shape[-1],))
         codes = GRU(self.state)(noise * kick[None, None], start)
-        each = jnp.concatenate([repeated(content, frames), codes], -1)
+        each = jnp.concatenate([content, codes], -1)
         x = self.pictures(each.reshape(rows * frames, -1), label, train)
         return x.reshape(rows, frames, *x.shape[1:])
 

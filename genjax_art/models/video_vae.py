@@ -129,14 +129,14 @@ class Prior(nn.Module):
 
 
 class Picture(nn.Module):
-    """A vector of each frame and one of the clip to frames."""
+    """A vector of each frame, and one of the clip (s: 1) or another one of each frame (s: t), to frames."""
 
     spec: ArraySpec
     width: int
     kernel: int
 
     @nn.compact
-    def __call__(self, h: Float[Array, "b t d"], still: Float[Array, "b k"]) -> Float[Array, "b t h w c"]:
+    def __call__(self, h: Float[Array, "b t d"], still: Float[Array, "b s k"]) -> Float[Array, "b t h w c"]:
         space = self.spec.space[1:]
         strides = pyramid(space, above=7)
         base = coarsest(space, strides)
@@ -144,7 +144,7 @@ class Picture(nn.Module):
         b, t = h.shape[:2]
 
         def styled(y: Float[Array, "n i j c"]) -> Float[Array, "n i j c"]:
-            gain, bias = jnp.split(nn.Dense(2 * y.shape[-1])(still)[:, None, None, None], 2, -1)
+            gain, bias = jnp.split(nn.Dense(2 * y.shape[-1])(still)[:, :, None, None], 2, -1)
             frames = y.reshape(b, t, *y.shape[1:])
             return nn.relu(frames * (1.0 + gain) + bias).reshape(y.shape)
 
@@ -169,12 +169,16 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, f: Float[Array, "b f"], z: Float[Array, "b t m"], label: Int[Array, " b"] | None = None
+        self,
+        f: Float[Array, "b f"] | Float[Array, "b t f"],
+        z: Float[Array, "b t m"],
+        label: Int[Array, " b"] | None = None,
     ) -> Float[Array, "b t h w c"]:
-        """Raw outputs, which a likelihood reads, of as many frames as z has."""
-        still = jnp.concatenate([f, _label_of(label, self.classes, f, f.shape[:1])], -1)
+        """Raw outputs, which a likelihood reads, of as many frames as z has; f is of the clip or of each frame."""
+        f = f if f.ndim == 3 else f[:, None]
+        still = jnp.concatenate([f, _label_of(label, self.classes, f, f.shape[:2])], -1)
         of_clip = nn.Dense(self.hidden, name="content")(still)
-        h = nn.relu(of_clip[:, None] + nn.Dense(self.hidden, use_bias=False, name="motion")(z))
+        h = nn.relu(of_clip + nn.Dense(self.hidden, use_bias=False, name="motion")(z))
         h = nn.relu(nn.Dense(self.hidden, kernel_init=he, name="frame")(h))
         return again(Picture, self.remat)(self.spec, self.width, self.kernel, name="picture")(h, still)
 

@@ -42,7 +42,8 @@ class Method:
     `abilities` are what few methods can, by name; a verb or a measure asks for them. Known ones:
       between(a, b, t): latents between others, where great circles are not the way (see `latents.great_circles`)
       bound(weights, x, label, keys): the evidence lower bound of examples and its parts, {name: [b]} in nats
-      longer(weights, key, n, label, spread, frames): as `draw`, of so many frames; `decode` takes any
+      longer(weights, key, n, label, spread, frames): as `draw`, {"content": [n, c], "motion": [n, frames, m]} of so
+        many frames; `decode` takes any number, and a content of each frame, [n, frames, c]
       posterior(weights, x, label): mu and logvar of q(z|x), a `Gaussian`
       proceed(weights, x, given, key): x with what follows its first `given` steps of time made anew
       token_logits(weights, z, x): logits [b, steps, voices, tokens], given z and the steps of x before each; of music

@@ -165,12 +165,13 @@ class _VideoAutoencoder:
         found: tuple[Array, Array] = self.content_prior.apply({"params": params["content_prior"]}, f)
         return found
 
-    def bent(self, params: Params, noise: Float[Array, "b f"]) -> Float[Array, "b f"]:
-        """The content that the prior makes of noise."""
+    def bent(self, params: Params, noise: Float[Array, "b *t f"]) -> Float[Array, "b *t f"]:
+        """The content that the prior makes of noise, of clips or of each frame."""
         if self.content_prior is None:
             return noise
-        f: Array = self.content_prior.apply({"params": params["content_prior"]}, noise, method="bend")
-        return f
+        each, own = noise.reshape(-1, noise.shape[-1]), {"params": params["content_prior"]}
+        f: Array = self.content_prior.apply(own, each, method="bend")
+        return f.reshape(noise.shape)
 
     def predicted(self, params: Params, z: Float[Array, "b t m"], label: Array | None) -> Gaussian:
         """p(z_t|z_<t) at every t."""

@@ -7,11 +7,10 @@ import numpy as np
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
-from genjax_art.latents import Latents, Spread, closed_walk, count, example_keys, great_circles, joined, rows
+from genjax_art.latents import Latents, Spread, closed_walk, count, example_keys, great_circles, joined
 from genjax_art.media import medium
 from genjax_art.run.load import Run
 from genjax_art.spec import Key, Keys
-from genjax_art.verbs.longer import decoded
 from genjax_art.verbs.output import Output
 from genjax_art.verbs.swap import has_content_and_motion
 
@@ -70,20 +69,18 @@ def _through_samples(run: Run, out: Output, n: int, seed: int, label: str | None
 def _through_contents(
     run: Run, out: Output, anchors: Latents, seed: int, one: np.ndarray | None, spread: Spread
 ) -> list[Path]:
-    """Frame k is the k-th of a clip with the k-th content of the walk, all of the same motion.
+    """One clip whose content is another in each frame: that of a sample every so many frames as a clip has.
 
-    The content is that of a sample every so many frames as a clip has. It closes, the motion need not.
+    The content closes, the motion need not.
     """
     n, frames = count(anchors), count(anchors) * run.spec.shape[0]
     key = fold(jax.random.key(seed), "latents")
     z = dict(jax.device_get(run.ability("longer", "choose another run")(run.weights, key, 1, one, spread, frames)))
     others = {name: leaf for name, leaf in anchors.items() if name != "motion"}
     way = closed_walk(others, frames, run.method.abilities.get("between", great_circles))
-    film = []
-    for k in range(frames):
-        film.append(decoded(run, {**rows(way, [k]), "motion": z["motion"]}, one, None, frames)[0, k])
+    film = run.decode({**jax.tree.map(lambda leaf: leaf[None], way), "motion": z["motion"]}, one)
     about = {**run.about(seed), "contents": str(n)}
-    return out.wholes(run, [np.stack(film)], about, rate=run.spec.rate, in_one=True)
+    return out.wholes(run, [film[0]], about, rate=run.spec.rate, in_one=True)
 
 
 def _between_files(run: Run, out: Output, files: tuple[Path, Path], n: int, seed: int, label: str | None) -> list[Path]:
