@@ -111,6 +111,9 @@ def test_variations_have_the_length_of_the_piece_and_depend_on_amount_and_seed(t
     assert a.steps == b.steps == c.steps == 48
     np.testing.assert_array_equal(a.notes.rows, b.notes.rows)  # nothing is drawn
     assert not np.array_equal(c.notes.rows, d.notes.rows)
+    (path,) = vary.draw(trained, to(tmp_path / "v.npz"), file=midi, amount=1.0, n=2)
+    with np.load(path) as found:
+        assert found["x"].shape == (2, 48, *trained.spec.shape[1:])
     paths = vary.draw(trained, to(tmp_path / "v.mid"), file=midi, amount=1.0, n=2)
     assert [p.name for p in paths] == ["v-0.mid", "v-1.mid"]
     np.testing.assert_array_equal(read_midi(paths[0]).notes.rows[:, :3], c.notes.rows[:, :3])

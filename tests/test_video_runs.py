@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import thorough
 from PIL import Image
 from small import noise, noise_batch
 from test_parallel import assert_same
@@ -148,6 +147,8 @@ def test_a_walk_is_one_film_whose_content_changes_while_the_motion_goes_on(train
         walk.draw(trained, Output(tmp_path / "walk"), n=2, seed=3)
     (film,) = wholes
     assert film.shape == (8, *SPEC.shape[1:])
+    written = arrays(walk.draw(trained, to(tmp_path / "walk.npz"), n=2, seed=3))
+    np.testing.assert_array_equal(written, film[None])
     motion = trained.method.abilities["longer"](
         trained.weights, walk.fold(jax.random.key(3), "latents"), 1, None, swap.Spread(), 8
     )["motion"]
@@ -169,7 +170,8 @@ def test_runs_that_cannot_say_so_in_one_line(trained, tmp_path):
         assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("how", ["pmap", *thorough("mesh")])
+@pytest.mark.thorough
+@pytest.mark.parametrize("how", ["pmap", "mesh"])
 def test_all_modes_train_the_same(how):
     plan = build_plan(EXPERIMENT, SPEC)
     start, results = jax.device_get(initial_state(plan)), []

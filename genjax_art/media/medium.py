@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,10 +123,15 @@ def write_wholes(
     in_one: bool,
     **options: Any,
 ) -> list[Path]:
-    """Writes arrays as long as `Reading.whole`, one after another in one file (`in_one`) or each for itself."""
+    """Writes arrays as long as `Reading.whole`, one after another in one file (`in_one`) or each for itself; to `.npz`
+    as one example [1, time, ...], or one of each, which are of one length then."""
     medium = find_medium(spec.kind)
     if medium.write_wholes is None:
         return write(out, np.stack(wholes), spec, about, **options)
+    if out.suffix.lower() == ".npz" and not out.is_dir():
+        x = np.concatenate(wholes)[None] if in_one else np.stack(wholes)
+        write_arrays(out, x, replace(spec, shape=x.shape[1:]), _printable(about))
+        return [out]
     return medium.write_wholes(out, wholes, spec, _printable(about), rate, in_one, **options)
 
 
