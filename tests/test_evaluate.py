@@ -95,6 +95,7 @@ def test_rows_are_what_the_functions_give():
     )
 
 
+@pytest.mark.thorough
 def test_an_interval_holds_what_other_samples_would_score():
     """In about 95 of 100 draws; of twenty at least sixteen."""
     known, held = normal(0, 400), normal(1, 200)

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import thorough
 from small import noise_batch
 
 from genjax_art.errors import UsageError
@@ -96,7 +95,8 @@ def to_move(played, name, batch=BATCH):
     return player, (params[name], others, extras, batch, KEY)
 
 
-@pytest.mark.parametrize("classes", [2, *thorough(0)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("classes", [2, 0])
 def test_judges_of_frames_and_of_clips_train_alike_on_one_device_and_on_eight(classes):
     method, params, extras = play(frames(), clips(), generator=Generator(classes=classes))
     assert [player.name for player in method.players] == [FRAMES, D, G]

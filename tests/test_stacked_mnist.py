@@ -213,6 +213,7 @@ def test_the_rows_are_the_ablation():
     assert stacked_mnist.experiment_of("stacked-mnist", 7).run.steps == 7
 
 
+@pytest.mark.thorough
 def test_finished_runs_are_measured(tiny, tmp_path, capsys):
     plan = build_plan(tiny.preset, tiny.ground.source.spec)
     assert training.run(plan, tiny.ground.source, tmp_path / "run", how="jit") == 0
