@@ -25,7 +25,12 @@ def flops_of(f: Callable[..., Any], *arguments: Any) -> float:
       f: any function that JAX can trace; it is not run.
       arguments: arrays, or their shapes and dtypes.
     """
-    return float(_count(jax.make_jaxpr(f)(*arguments).jaxpr))
+    return flops_in(jax.make_jaxpr(f)(*arguments))
+
+
+def flops_in(traced: ClosedJaxpr) -> float:
+    """The same of what JAX has traced."""
+    return float(_count(traced.jaxpr))
 
 
 def _count(jaxpr: Jaxpr) -> float:

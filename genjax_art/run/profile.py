@@ -24,12 +24,12 @@ from genjax_art.data.contract import Source
 from genjax_art.files import refuse_link, replacing
 from genjax_art.models.precision import PRECISIONS
 from genjax_art.run.feed import data_of, steps_per_call, stream_of
-from genjax_art.run.flops import flops_of
+from genjax_art.run.flops import flops_in
 from genjax_art.run.layout import PROFILE
 from genjax_art.run.peaks import copy_peak, product_peak
 from genjax_art.run.trace import idle_share, longest, traced
 from genjax_art.run.training import compile_plan, initial_state
-from genjax_art.train.compile import compile_ahead
+from genjax_art.train.compile import compile_ahead, jaxpr_of
 from genjax_art.train.loop import train
 from genjax_art.train.state import TrainState
 
@@ -136,7 +136,7 @@ def profile(plan: Plan, source: Source, folder: Path, steps: int) -> Profile:
         steps_per_call=per_call,
         compile_seconds=used.seconds,
         milliseconds=seconds / steps * 1e3,
-        flops=flops_of(compiled.step, state, compiled.put_batch(first)) or None,
+        flops=flops_in(jaxpr_of(compiled.step, state, compiled.put_batch(first))) or None,
         matrix_peak={name: product_peak(name) for name in precisions_of(plan, one.lowered.as_text())},
         bytes=_cost(one.program, "bytes accessed"),
         copy_peak=copy_peak(),

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
@@ -177,6 +178,16 @@ def lower(
     if platforms is None:
         return call.program.lower(state, batch, call.arrays)
     return call.program.trace(state, batch, call.arrays).lower(lowering_platforms=platforms)
+
+
+def jaxpr_of(call: Step | Several, state: Any, batch: Mapping[str, Any]) -> ClosedJaxpr:
+    """What JAX traces of a `Compiled`'s `step` or `several`, of `jit` and `mesh`; nothing is run.
+
+    `jax.make_jaxpr` of it would refuse the compiler's options that it is called with.
+    """
+    assert isinstance(call, _OnData), "a step of compile_step"
+    found: ClosedJaxpr = call.program.trace(state, batch, call.arrays).jaxpr
+    return found
 
 
 class Ahead(NamedTuple):

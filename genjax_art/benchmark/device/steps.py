@@ -17,12 +17,13 @@ from genjax_art.build import build_plan
 from genjax_art.config import Experiment, with_run
 from genjax_art.data.contract import synthetic_source
 from genjax_art.run import feed
-from genjax_art.run.flops import flops_of
+from genjax_art.run.flops import flops_in
 from genjax_art.run.peaks import product_peak
 from genjax_art.run.timing import seconds_in_rounds
 from genjax_art.run.trace import idle_share, longest, traced
 from genjax_art.run.training import compile_plan, initial_state
 from genjax_art.spec import ArraySpec
+from genjax_art.train.compile import jaxpr_of
 
 ORDER = ("dcgan", "dcgan-small", "conv-vae", "mlp-gan", "mlp-vae", "r3gan-small")
 CALL, ROUNDS = 25, 3  # steps of a call, rounds of calls that are timed
@@ -105,7 +106,7 @@ def ours(
     ms = 1e3 * median(seconds_in_rounds(many, 0.05 if tiny else 0.5, ROUNDS)) / call
     with tempfile.TemporaryDirectory() as home:
         events, _ = traced(many, Path(home))
-    flops = flops_of(compiled.step, holder[0], compiled.put_batch(batches[0]))
+    flops = flops_in(jaxpr_of(compiled.step, holder[0], compiled.put_batch(batches[0])))
     stats = jax.local_devices()[0].memory_stats() or {}
     return {
         "ms": round(ms, 4),
