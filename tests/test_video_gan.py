@@ -127,6 +127,17 @@ def test_as_many_frames_may_be_judged_as_a_clip_has():
             build_plan(experiment(frames_judged=wrong), SPEC)
 
 
+@pytest.mark.parametrize("frames_judged", [1, 2])
+def test_the_judge_of_frames_computes_in_its_precision(frames_judged):
+    narrow = dataclasses.replace(experiment(frames_judged=frames_judged), precision=("frames=bfloat16",))
+    for asked, expected in ((narrow, True), (experiment(frames_judged=frames_judged), False)):
+        plan = build_plan(asked, SPEC)
+        judge, shapes = plan.method.players[0].loss.args[0], plan.state_shapes()
+        x = jax.ShapeDtypeStruct((ROWS, *((2,) if frames_judged > 1 else ()), *SPEC.shape[1:]), jnp.float32)
+        inside = jax.make_jaxpr(judge.network.apply)({"params": shapes.params["frames"]}, x, LABEL)
+        assert ("bf16" in str(inside)) == expected
+
+
 def test_rules_hold_for_both_judges_but_penalties_for_the_one_of_clips():
     penalties = {"r1": 1.0, "r2": 2.0}
     plan = build_plan(experiment(loss="relativistic", penalties=penalties, frame_penalties={"r1": 3.0}), SPEC)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
+from genjax_art.models.precision import as_in
 from genjax_art.objectives.gan import play_judges
 from genjax_art.objectives.judge import Judge
 from genjax_art.objectives.method import Method, Weights
@@ -68,7 +69,7 @@ def build(
     later = replace(rules, generator_penalties=NO_GENERATOR_PENALTIES, shared_latents=True)  # the first judge has them
     of_frames, view = networks[FRAMES], a_frame
     if frames_judged > 1:
-        of_frames, view = EachFrame(of_frames), partial(some_frames, count=frames_judged)
+        of_frames, view = as_in(of_frames, EachFrame(of_frames)), partial(some_frames, count=frames_judged)
     judges = (
         Judge(of_frames, replace(rules, penalties=frame_penalties), FRAMES, view=view, weight=frame_weight),
         Judge(networks[CLIPS], later, CLIPS),
