@@ -12,11 +12,11 @@ import runpy
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import pytest
-from helpers import write_picture
+from helpers import share_compiled, write_picture
 
 # A test compiles much and computes little: LLVM does not optimise, and older jaxlibs write fusions without MLIR, which
 # halves the time (newer ones do not know that flag). Flags of the environment come last and win.
@@ -91,30 +91,10 @@ def quick_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genjax_art.train.process.prepare_process", lambda: None)
 
 
-_COMPILED: dict[tuple[Any, ...], tuple[Any, Any]] = {}
-
-
 @pytest.fixture
 def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The runs of one plan have one step and one first state, compiled once, whatever their lengths."""
-    from genjax_art.run import training
-    from genjax_art.train.resident import HOST
-
-    compiling, first = training.compile_plan, training.initial_state
-
-    def once(make: Callable[[], Any], plan: Any, *more: Any) -> Any:
-        parts = (plan.method, training.make_step)  # kept, so that none has another's number
-        key = (*map(id, parts), plan.seeds, plan.run.micro_batches, plan.run.on_nan, *more)
-        if key not in _COMPILED:
-            _COMPILED[key] = parts, make()
-        return _COMPILED[key][1]
-
-    def compile_plan(plan: Any, how: Any, data: Any = HOST) -> Any:
-        shared = data is HOST and plan.run.batch_size % max(plan.run.micro_batches, 1) == 0
-        return once(lambda: compiling(plan, how, data), plan, how) if shared else compiling(plan, how, data)
-
-    monkeypatch.setattr(training, "compile_plan", compile_plan)
-    monkeypatch.setattr(training, "initial_state", lambda plan: once(lambda: first(plan), plan))
+    """The runs of one plan share what is compiled."""
+    share_compiled(monkeypatch)
 
 
 class Ended(NamedTuple):

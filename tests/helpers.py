@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,3 +44,27 @@ def thorough(*values: Any) -> list[Any]:
     """Parameters of tests that are run only where all tests are asked for (several for one test as tuples)."""
     several = [value if isinstance(value, tuple) else (value,) for value in values]
     return [pytest.param(*value, marks=pytest.mark.thorough) for value in several]
+
+
+_COMPILED: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+
+
+def share_compiled(patch: pytest.MonkeyPatch) -> None:
+    """The runs of one plan have one step and one first state, compiled once, whatever their lengths."""
+    from genjax_art.run import training
+    from genjax_art.train.resident import HOST
+
+    compiling, first = training.compile_plan, training.initial_state
+
+    def once(make: Callable[[], Any], plan: Any, *more: Any) -> Any:
+        parts = (plan.method, plan.ema, training.make_step)  # kept, so that none has another's number
+        key = (*map(id, parts), plan.seeds, plan.run.batch_size, plan.run.micro_batches, plan.run.on_nan, *more)
+        if key not in _COMPILED:
+            _COMPILED[key] = parts, make()
+        return _COMPILED[key][1]
+
+    def compile_plan(plan: Any, how: Any, data: Any = HOST) -> Any:
+        return once(lambda: compiling(plan, how, data), plan, how) if data is HOST else compiling(plan, how, data)
+
+    patch.setattr(training, "compile_plan", compile_plan)
+    patch.setattr(training, "initial_state", lambda plan: once(lambda: first(plan), plan))

@@ -5,10 +5,14 @@ import jax.numpy as jnp
 import pytest
 
 from genjax_art.models.convolution import conv, conv_transpose
-from genjax_art.run.flops import flops_of
+from genjax_art.run.flops import flops_in
 
 X, W = jax.ShapeDtypeStruct((2, 8, 6, 4), jnp.float32), jax.ShapeDtypeStruct((3, 3, 2, 10), jnp.float32)
 OF_CONV = 2 * (2 * 4 * 3 * 10) * (3 * 3 * 2)
+
+
+def flops_of(f, *arguments):
+    return flops_in(jax.make_jaxpr(f)(*arguments))
 
 
 def grouped(x, w):

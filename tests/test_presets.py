@@ -10,7 +10,7 @@ from genjax_art import load_run
 from genjax_art.build import build_plan, load_preset, preset_names
 from genjax_art.config import with_run
 from genjax_art.run import layout
-from genjax_art.run.training import compile_plan, run
+from genjax_art.run.training import run
 from genjax_art.train.rows import read_metrics
 from genjax_art.train.state import state_shapes
 from genjax_art.train.step import batches_per_step, make_step
@@ -43,12 +43,10 @@ def often_but(names):
 
 
 @pytest.mark.parametrize("name", often_but(TRAINED_ELSEWHERE))
-def test_presets_train_resume_and_draw(name, quick_runs, tmp_path, monkeypatch):
+def test_presets_train_resume_and_draw(name, quick_runs, compiled_once, tmp_path):
     preset = load_preset(name)
     spec = smaller(spec_of(preset.data))
     plan, source = build_plan(shrink(preset), spec), noise(spec)
-    compiled = compile_plan(plan, "jit")  # once for both runs
-    monkeypatch.setattr("genjax_art.run.training.compile_plan", lambda plan, how, data: compiled)
     assert run(with_run(plan, steps=1), source, tmp_path, how="jit") == 0
     assert run(plan, source, tmp_path, how="jit", resume=True) == 0
     rows = read_metrics(tmp_path / "metrics.jsonl")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import share_compiled
 from PIL import Image
 from small import noise, noise_batch
 from test_parallel import assert_same
@@ -19,7 +20,7 @@ from genjax_art.config import Component, Experiment, Optimizer, RunOptions, with
 from genjax_art.errors import RunError, UsageError
 from genjax_art.media.medium import Reading
 from genjax_art.objectives.method import standard_normal
-from genjax_art.run.training import compile_plan, initial_state, run
+from genjax_art.run.training import initial_state, run
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.step import make_step
@@ -42,8 +43,7 @@ EXPERIMENT = Experiment(
 def train(tmp_path_factory):
     """`train(folder, steps)`, on 40 clips of noise; the step is compiled once."""
     plan, patch = build_plan(EXPERIMENT, SPEC), pytest.MonkeyPatch()
-    compiled = compile_plan(plan, "jit")
-    patch.setattr("genjax_art.run.training.compile_plan", lambda plan, how, data: compiled)
+    share_compiled(patch)
     patch.setattr("genjax_art.train.curves.draw_curves", lambda rows, path: None)
 
     def to(folder, steps, resume=False):

@@ -90,7 +90,7 @@ def write(
     if x.shape[1:] != spec.shape:
         raise ValueError(f"x of shape {x.shape} is no batch of {spec.kind} {spec.shape}")
     about = _printable(about)
-    if out.suffix.lower() == ".npz" and not out.is_dir():
+    if _as_arrays(out):
         write_arrays(out, x, spec, about, labels)
         return [out]
     return find_medium(spec.kind).write(out, x, spec, about, **options)
@@ -128,11 +128,15 @@ def write_wholes(
     medium = find_medium(spec.kind)
     if medium.write_wholes is None:
         return write(out, np.stack(wholes), spec, about, **options)
-    if out.suffix.lower() == ".npz" and not out.is_dir():
+    if _as_arrays(out):
         x = np.concatenate(wholes)[None] if in_one else np.stack(wholes)
         write_arrays(out, x, replace(spec, shape=x.shape[1:]), _printable(about))
         return [out]
     return medium.write_wholes(out, wholes, spec, _printable(about), rate, in_one, **options)
+
+
+def _as_arrays(out: Path) -> bool:
+    return out.suffix.lower() == ".npz" and not out.is_dir()
 
 
 def _printable(about: Mapping[str, str]) -> dict[str, str]:

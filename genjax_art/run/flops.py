@@ -5,31 +5,20 @@ activations and optimizers, which wait for memory anyway, are not counted. It is
 calls model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B).
 """
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from genjax_art.models.convolution import conv_p, input_gradient_p, kernel_gradient_p
 
 
-def flops_of(f: Callable[..., Any], *arguments: Any) -> float:
-    """Two for each multiplication and addition of the products and convolutions in a call of `f`.
+def flops_in(traced: ClosedJaxpr) -> float:
+    """Two for each multiplication and addition of the products and convolutions in what JAX has traced.
 
     A loop counts as often as it runs where that is known, else once; of branches the costliest counts. A product with a
-    padding's zeros counts where our own convolutions have it.
-
-    Args:
-      f: any function that JAX can trace; it is not run.
-      arguments: arrays, or their shapes and dtypes.
+    padding's zeros counts where our own convolutions have it. Of a compiled step see `train.compile.jaxpr_of`.
     """
-    return flops_in(jax.make_jaxpr(f)(*arguments))
-
-
-def flops_in(traced: ClosedJaxpr) -> float:
-    """The same of what JAX has traced."""
     return float(_count(traced.jaxpr))
 
 

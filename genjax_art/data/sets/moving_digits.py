@@ -112,7 +112,7 @@ class DigitsSource:
     @cached_property
     def fingerprint(self) -> str:
         """By the digits, and what is drawn of them."""
-        stride = (self.stride,) if self.stride > 1 else ()
+        stride = (self.stride,) if self.stride > 1 else ()  # sets of runs from before there was one stay the same
         check = zlib.crc32(repr((self.spec, content_of(self.digits), *stride)).encode())
         for array in (self.rows, self.start, self.direction):
             check = zlib.crc32(array.tobytes(), check)
