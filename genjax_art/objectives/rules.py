@@ -38,8 +38,8 @@ class Rules:
     """Weights of `regularisers.OF_GENERATOR` in the generator's loss."""
     lazy: int = 1
     """Penalties on slopes are taken at every so many-th update of the discriminator only, times that number
-    (arXiv:1912.04958). Meant to save time on large pictures; on CPU it does not, with jax 0.12 a step takes four to ten
-    times as long, for convolutions in a condition are slow there. Warning: with R1 and R2 it fails on 2-D toys and on
+    (arXiv:1912.04958). Meant to save time on large pictures; on CPU it does not, and with jax 0.12 a step takes much
+    longer, for convolutions in a condition are slow there. Warning: with R1 and R2 it fails on 2-D toys and on
     Stacked-MNIST, where a discriminator runs away between two penalties: leave it at 1 there."""
     augmentations: tuple[str, ...] = ()
     """Names in `models.augment.AUGMENTATIONS`; the discriminator sees reals and fakes through them and every gradient,
