@@ -189,7 +189,7 @@ def completed(name, options):
 
 def test_the_rules_are_options_of_every_objective_that_plays_the_game():
     """By name on the command line, in the config and in presets; unknown ones and entries are refused with the list."""
-    for name in ("gan", "can", "acgan", "infogan"):
+    for name in ("gan", "can", "acgan", "infogan", "vae_gan"):
         filled = completed(name, {"penalties": {"r1": 0.5}, "top_k": (1.0, 0.5)})
         assert {field.name for field in dataclasses.fields(Rules)} <= filled.keys() and "rules" not in filled
         assert filled["penalties"] == {**NO_PENALTIES, "r1": 0.5} and filled["lazy"] == 1

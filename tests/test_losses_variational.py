@@ -88,6 +88,17 @@ def test_kl_is_finite_at_extreme_log_variance(dtype):
     assert np.all(steep > 1e20)  # a runaway variance is still pulled back
 
 
+def test_samples_are_finite_at_extreme_log_variance():
+    mu, logvar = (f32(a.reshape(-1, 1)) for a in np.meshgrid(EXTREMES, EXTREMES))
+    noise = f32(np.full(mu.shape, -2.0))
+    drawn = v.Gaussian(mu, logvar).at(noise)
+    slopes = jax.jit(jax.grad(lambda m, s: jnp.sum(v.Gaussian(m, s).at(noise)), (0, 1)))(mu, logvar)
+    assert all(np.isfinite(array).all() for array in (drawn, *slopes))
+    usual = np.abs(np.asarray(logvar)) <= 30
+    expected = np.asarray(mu) - 2 * np.exp(np.where(usual, logvar, 0) / 2)
+    np.testing.assert_allclose(np.asarray(drawn)[usual], expected[usual], rtol=1e-6)
+
+
 def test_kl_gradient_is_the_finite_difference():
     with jax.enable_x64(True):
         mu, logvar = np.random.default_rng(0).normal(size=(2, 2, 3))

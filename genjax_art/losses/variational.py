@@ -32,8 +32,10 @@ class Gaussian(NamedTuple):
     logvar: Float[Array, "b *latent"]
 
     def at(self, noise: Float[Array, "b *latent"]) -> Float[Array, "b *latent"]:
-        """mu + sigma * noise: a sample, differentiable in both, for standard normal noise (arXiv:1312.6114)."""
-        return self.mu + jnp.exp(0.5 * self.logvar) * noise
+        """mu + sigma * noise: a sample, differentiable in both, for standard normal noise (arXiv:1312.6114).
+
+        Sigma is at most e^25, so that an encoder gone wild gives numbers."""
+        return self.mu + jnp.exp(0.5 * jnp.minimum(self.logvar, MAX_LOGVAR)) * noise
 
 
 def kl_per_dimension(q: Gaussian, p: Gaussian | None = None) -> Float[Array, "b *latent"]:

@@ -1,0 +1,154 @@
+"""The VAE-GAN: an autoencoder whose pictures a discriminator judges, and whose likeness is measured by what it sees.
+
+Larsen et al. 2016 (arXiv:1512.09300): the likelihood is a unit Gaussian of the discriminator's features, not of pixels,
+so that a reconstruction need not be blurred where edges may lie here or there; the discriminator tells real examples
+from reconstructions and from samples; the encoder learns from likeness and KL alone (algorithm 1 there).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from genjax_art.errors import UsageError
+from genjax_art.keys import fold
+from genjax_art.losses.adversarial import ADVERSARIAL
+from genjax_art.losses.precision import at_least_float32, sum_per_example
+from genjax_art.losses.variational import Gaussian, kl_gaussians
+from genjax_art.models.precision import as_in
+from genjax_art.objectives import gan
+from genjax_art.objectives.autoencoder import posterior_latents
+from genjax_art.objectives.method import Method, Weights
+from genjax_art.objectives.rounds import G, Outputs, Round
+from genjax_art.objectives.rules import DEFAULT, Rules
+from genjax_art.shards import global_normal
+from genjax_art.spec import ArraySpec, Keys
+
+E = "encoder"
+Terms = tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]
+
+
+def build(
+    networks: Mapping[str, nn.Module],
+    spec: ArraySpec,
+    transforms: Mapping[str, optax.GradientTransformation],
+    *,
+    likeness: float = 0.1,
+    beta: float = 1.0,
+    rules: Rules = DEFAULT,
+) -> Method:
+    """The players `discriminator` and `generator` of a GAN; the generator has an encoder, too.
+
+    Args:
+      networks: as of `objectives/gan.py`, and `encoder`(x, label, train) -> mu, logvar [b, latents].
+      likeness: weight of the autoencoder's bound beside the adversarial loss, gamma in the paper.
+      beta: weight of the KL in that bound; 1 in the paper.
+      rules: as of `objectives/gan.py`, without packs.
+
+    Metrics, beside those of a GAN: of the discriminator `reconstruction_probability`, its mean D(G(z)) for z ~ q(z|x);
+    of the generator in nats `reconstruction`, of the features, and `kl`, and `squared_error`, of pixels in their range.
+
+    Raises:
+      UsageError: networks without an encoder; or as `objectives/gan.py`.
+    """
+    if E not in networks:
+        raise UsageError("objective vae_gan needs a model with an encoder, a generator and a discriminator: vae_dcgan")
+    generator = as_in(networks[G], Autoencoding(networks[E], networks[G]))
+    pair = ADVERSARIAL[rules.loss]
+
+    def discriminator_term(round: Round) -> Terms:
+        """The adversarial loss once more, with reconstructions in place of samples."""
+        assert round.of_real is not None
+        made = round.make({"x": round.batch["x"], "noise": noise_of(round, generator.latents)})
+        out = seen(round, made)
+        metrics = {"reconstruction_probability": jnp.mean(jax.nn.sigmoid(out["logits"]))}
+        return pair.discriminator(round.of_real["logits"], out["logits"]), metrics
+
+    def generator_term(round: Round) -> Terms:
+        x = round.batch["x"]
+        q = posterior(generator, {"params": round.own}, x, round.label, train=True)
+        z = q.at(noise_of(round, generator.latents))
+        made, kl = round.make(z), kl_gaussians(q)
+        distance = half_squares(round.judge(x)["features"], round.judge(made)["features"])
+        # what fools the discriminator must not move the encoder: section 3.2 there
+        out = seen(round, round.make(jax.lax.stop_gradient(z)))
+        real = None if round.of_real is None else round.of_real["logits"]
+        values = pair.generator(out["logits"], real) + likeness * (distance + beta * kl)
+        return values, {
+            "reconstruction": jnp.mean(distance),
+            "kl": jnp.mean(kl),
+            "squared_error": jnp.mean(at_least_float32(made - x) ** 2),
+        }
+
+    method = gan.play({**networks, G: generator}, spec, transforms, rules, (discriminator_term,), (generator_term,))
+
+    def posterior_of(weights: Weights, x: Array, label: Array | None) -> Gaussian:
+        label = label if generator.classes else None
+        return posterior(generator, {"params": weights.params[G], **weights.extras[G]}, x, label, train=False)
+
+    def encode(weights: Weights, x: Array, label: Array | None, keys: Keys | None) -> Array:
+        return posterior_latents(posterior_of(weights, x, label), keys)
+
+    return replace(method, encode=encode, abilities={**method.abilities, "posterior": posterior_of})
+
+
+class Autoencoding(nn.Module):
+    """A generator with an encoder, (x, label, train) -> mu, logvar [b, latents], that it owns."""
+
+    encoder: nn.Module
+    network: nn.Module
+
+    @property
+    def latents(self) -> int:
+        return self.network.latents
+
+    @property
+    def classes(self) -> int:
+        return self.network.classes
+
+    def __call__(
+        self,
+        z: Float[Array, "b z"] | Mapping[str, Float[Array, "b ..."]],
+        label: Int[Array, " b"] | None = None,
+        train: bool = True,
+    ) -> Float[Array, "b *shape"]:
+        """z decoded; of examples with standard normal numbers, {"x": [b, *shape], "noise": [b, z]}, reconstructions."""
+        if isinstance(z, Mapping):
+            z = Gaussian(*self.encode(z["x"], label, train)).at(z["noise"])
+        made: Any = self.network(z, label, train)
+        if self.is_initializing():
+            self.encode(made, label, train)
+        return made
+
+    def encode(
+        self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
+    ) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
+        found: Any = self.encoder(x, label, train)
+        return found
+
+
+def posterior(generator: nn.Module, variables: Any, x: Array, label: Array | None, *, train: bool) -> Gaussian:
+    """q(z|x), mu and logvar [b, z]."""
+    found: Any = generator.apply(variables, x, label, train=train, method="encode")
+    return Gaussian(*found)
+
+
+def noise_of(round: Round, latents: int) -> Float[Array, "b z"]:
+    """That of q(z|x), the same for both players on shared latents."""
+    return global_normal(fold(round.key, "posterior"), (len(round.batch["x"]), latents))
+
+
+def seen(round: Round, made: Float[Array, "b *shape"]) -> Outputs:
+    """What the judge makes of other fakes than the samples, augmented with draws of their own."""
+    shown: Callable[[Array, str], Array] = round.see
+    return round.judge(shown(round.view(made, "reconstruction"), "reconstruction"))
+
+
+def half_squares(x: Float[Array, "b d"], y: Float[Array, "b d"]) -> Float[Array, "b"]:
+    """-log N(y | x, 1) of each row without its constant, nats."""
+    return 0.5 * sum_per_example((at_least_float32(x) - at_least_float32(y)) ** 2)
