@@ -105,8 +105,8 @@ class EvaluateCommand:
     """How many samples are measured (default: 1000, of clips 2048); of held-out music all pieces are."""
     seed: int = 0
     """Of the samples."""
-    split: str = "test"
-    """The held-out data."""
+    split: str | None = None
+    """The held-out data (default: test, or, where there is none, what the run's slice of train leaves)."""
     checkpoint: str = "latest"
     """latest, best or a step."""
     raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_run
+from helpers import examples, write_picture
 from PIL import Image
 
 from genjax_art import cli, evaluate
-from genjax_art.build import build_plan, on_data_of
+from genjax_art.build import build_plan, build_source, on_data_of
 from genjax_art.config import Component
-from genjax_art.data.contract import array_source, synthetic_source
+from genjax_art.data.contract import DataError, array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import choose
+from genjax_art.evaluate.held_out import held_out, rest_of
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.page import plain
 from genjax_art.evaluate.tables import comparable, shown
@@ -357,3 +359,47 @@ def test_the_recommended_one_is_nearest_and_not_vetoed():
     assert "perhaps nearer" in choose.recommend([near, tried("close", 0.55)])
     assert choose.recommend([copies]).startswith("No recommendation")
     assert f"Nearest to the data: {choose.CANDIDATES[0].name} (KD-own 0.1" in choose.recommend([copies])
+
+
+# What a run has not seen
+
+
+@pytest.mark.parametrize(
+    ("split", "rest"),
+    [
+        ("train[:90%]", "train[90%:]"),
+        ("train[10%:]", "train[:10%]"),
+        ("all[:300]", "all[300:]"),
+        ("train", None),
+        ("train[10%:90%]", None),
+        ("train[:]", None),
+        ("train[:50%]+test", None),
+    ],
+)
+def test_the_rest_of_a_slice(split, rest):
+    assert rest_of(split) == rest
+
+
+def test_pictures_that_were_left_out_of_a_run_are_its_held_out_ones(tmp_path):
+    for i in range(20):
+        write_picture(tmp_path / "mine" / f"{i}.png", (4, 4, 3), seed=i)
+
+    def of(split):
+        options = {"folder": tmp_path / "mine", "size": (4, 4), "data_dir": tmp_path / "sets", "split": split}
+        return cli.parse_train(["pictures", "--run-dir", "x"]).experiment, Component("image_folder", options)
+
+    experiment, data = of("train[:80%]")
+    experiment = dataclasses.replace(experiment, data=data)
+    seen, left = build_source(experiment), held_out(experiment, None)
+    assert (len(seen), len(left)) == (16, 4)
+    both = np.concatenate([examples(source)["x"] for source in (seen, left)])
+    assert len(np.unique(both.reshape(20, -1), axis=0)) == 20
+    assert len(held_out(experiment, "train[:10%]")) == 2  # what is asked for goes first
+    whole = dataclasses.replace(experiment, data=of("train")[1])
+    with pytest.raises(DataError, match=r"has no split 'test'.*saw all of train.*--data\.split 'train\[:90%\]'"):
+        held_out(whole, None)
+    for i in range(3):
+        write_picture(tmp_path / "own" / "test" / f"{i}.png", (4, 4, 3), seed=30 + i)
+        write_picture(tmp_path / "own" / "train" / f"{i}.png", (4, 4, 3), seed=40 + i)
+    own = Component("image_folder", {**data.options, "folder": tmp_path / "own"})
+    assert len(held_out(dataclasses.replace(experiment, data=own), None)) == 3  # their own test split

@@ -21,6 +21,7 @@ from genjax_art.build import build_plan, build_source, on_data_of, placed
 from genjax_art.data.contract import Source
 from genjax_art.errors import UsageError, unknown
 from genjax_art.evaluate import judged, page, tables
+from genjax_art.evaluate.held_out import held_out
 from genjax_art.evaluate.judged import Judged
 from genjax_art.metrics.record import Record
 from genjax_art.options import parse
@@ -108,6 +109,7 @@ def choose(arguments: Sequence[str]) -> int:
     prepare_process()
     like = cli.parse_train(["conv-vae", *words])  # its data are everybody's
     source, tried = build_source(placed(like.experiment)), []
+    held_out(placed(like.experiment), None)  # before anything is trained
     chosen = select(command.candidates, source)
     for candidate in chosen:
         asked = [candidate.preset, *candidate.words, *_fitting(candidate, source.spec), *words]

@@ -13,6 +13,7 @@ from genjax_art import build, metrics, parts
 from genjax_art.cli import EvaluateCommand
 from genjax_art.data.batches import to_range
 from genjax_art.errors import RunError
+from genjax_art.evaluate.held_out import held_out
 from genjax_art.features.extractor import Extractor, build_extractor, usual_extractor
 from genjax_art.features.seeing import see
 from genjax_art.metrics.row import Row
@@ -62,8 +63,8 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
     known = build.build_source(experiment)
     if change := describe_change(folder, known):
         print(f"the data have changed since {folder} was trained: {change}", file=sys.stderr)
-    held = build.build_source(experiment, command.split)
-    for name, data in ((command.split, held), ("training", known)):
+    held = held_out(experiment, command.split)
+    for name, data in (("held-out", held), ("training", known)):
         if len(data) < 2:
             raise RunError(f"the {name} data has {len(data)} example: measures need at least 2; see --split")
 
