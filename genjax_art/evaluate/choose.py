@@ -33,6 +33,7 @@ from genjax_art.train.rows import METRICS_FILE, read_metrics
 
 PROBE = 12  # steps of a candidate to know its speed; the last four are timed
 LEAST = 20  # steps that a candidate must have within its share
+FEW = 3000  # examples of a set for which one is tried that is meant for few
 FIGURE = "KD-own"  # by which candidates are ranked: unbiased, so that it holds for small sets, too
 
 
@@ -45,6 +46,7 @@ class Candidate:
     words: tuple[str, ...]
     good_for: str
     styles: bool = False  # needs data with styles
+    most: int | None = None  # examples up to which it is sensible
 
 
 CANDIDATES = (
@@ -65,6 +67,7 @@ CANDIDATES = (
         ),
         "sharp and varied pictures, with longer training",
     ),
+    Candidate("augmented", "pictures", (), "few pictures, which a discriminator would learn by heart", most=FEW),
     Candidate("can", "can-art", (), "pictures between the styles, by intent", styles=True),
 )
 
@@ -76,7 +79,7 @@ class ChooseCommand:
     budget: str = "20m"
     """Time for all trainings together: 90s, 20m, 2h."""
     candidates: tuple[str, ...] = ()
-    """Which of vae, wgan-gp, non-saturating-r1, relativistic-r1-r2, can (default: all that the data allow)."""
+    """Which of vae, wgan-gp, non-saturating-r1, relativistic-r1-r2, augmented, can (default: all that fit the data)."""
     features: str | None = None
     """What sees the examples (default: by the data's labels, where there are some)."""
     n: int = 1000
@@ -169,7 +172,10 @@ def select(names: Sequence[str], source: Source) -> list[Candidate]:
         if known[name].styles and len(source.spec.classes) < 2:
             raise UsageError(f"candidate {name} needs data with labels of two styles or more")
     styled = len(source.spec.classes) >= 2
-    return [known[name] for name in names] or [one for one in CANDIDATES if styled or not one.styles]
+    fitting = [
+        one for one in CANDIDATES if (styled or not one.styles) and (one.most is None or len(source) <= one.most)
+    ]
+    return [known[name] for name in names] or fitting
 
 
 def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:
@@ -177,7 +183,9 @@ def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:
     words = []
     if candidate.preset == "conv-vae" and spec.channels > 1:
         words += ["--objective.likelihood", "gaussian"]
-    if candidate.preset == "dcgan-small":
+    if candidate.preset == "pictures" and spec.channels == 1:
+        words += ["--objective.augmentations", "translation"]  # grey has no colours to change
+    if candidate.preset in ("dcgan-small", "pictures"):
         words += ["--model.conditional" if len(spec.classes) >= 2 else "--model.no-conditional"]
     return words
 
