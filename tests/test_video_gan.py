@@ -62,6 +62,17 @@ def test_a_frame_depends_on_the_content_and_the_motion_up_to_it():
     assert np.abs(label - x).max((0, 2, 3, 4)).min() > 1e-3
 
 
+def test_a_generator_may_end_in_a_convolution_at_full_extents():
+    """It makes the same shapes, odd ones too, and its last layer is 3x3 where the paper's has a stride."""
+    for finish, kernel in (("transposed", (4, 4)), ("convolution", (3, 3))):
+        generator = networks(finish=finish)["generator"]
+        params = jax.eval_shape(generator.init, KEY, latents(), LABEL)["params"]
+        last = [layer["kernel"].shape for name, layer in params.items() if "Conv" in name]
+        assert [shape[:2] for shape in last] == [kernel] and 3 in last[0]
+        made = jax.eval_shape(lambda g=generator: g.init_with_output(KEY, latents(), LABEL)[0])
+        assert made.shape == (ROWS, *SPEC.shape)
+
+
 def test_each_frame_may_have_a_content_of_its_own():
     z, contents = latents(), jax.random.normal(jax.random.key(9), (ROWS, 4, SMALL["content"]))
     x = decoded({**z, "content": contents})

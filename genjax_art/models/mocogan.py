@@ -11,6 +11,7 @@ two and with three axes.
 
 from collections.abc import Callable
 from math import prod
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -20,12 +21,13 @@ from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.models import dcgan
 from genjax_art.models.dcgan import DiscriminatorNorm, glorot
-from genjax_art.models.layers import ConvTranspose, again, coarsest, crop, into_range, one_hot, pyramid
+from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, into_range, one_hot, pyramid
 from genjax_art.models.norms import GeneratorNorm, normalised
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec, Key
 
 Latents = dict[str, Array]
+Finish = Literal["transposed", "convolution"]
 
 
 class Activated(nn.Module):
@@ -72,6 +74,7 @@ class Generator(nn.Module):
     kernel: int
     norm: GeneratorNorm
     classes: int  # 0: unconditional
+    finish: Finish
     remat: bool
 
     def draw(self, normal: Callable[..., Array], key: Key, n: int, frames: int | None = None) -> Latents:
@@ -105,10 +108,14 @@ class Generator(nn.Module):
         widths = [self.width * self.growth ** max(level - 1, 0) for level in range(len(strides) + 1)]  # finest first
         h = nn.Dense(prod(base) * widths[-1], use_bias=self.norm == "none")(h).reshape(-1, *base, widths[-1])
         h = Activated(self.norm, self.classes)(h, label, train)
-        for level in range(len(strides) - 1, 0, -1):
+        coarse = 0 if self.finish == "convolution" else 1
+        for level in range(len(strides) - 1, coarse - 1, -1):
             of = (widths[level], self.kernel, strides[level], coarsest(space, strides[:level]), self.norm, self.classes)
             h = again(Level, self.remat, static=(3,))(*of, name=f"Level_{level}")(h, label, train)
-        h = ConvTranspose(self.spec.channels, self.kernel, strides[0] if strides else 1, kernel_init=glorot)(h)
+        if self.finish == "convolution":
+            h = Conv(self.spec.channels, 3, kernel_init=glorot)(h)
+        else:
+            h = ConvTranspose(self.spec.channels, self.kernel, strides[0] if strides else 1, kernel_init=glorot)(h)
         return into_range(crop(h, space), self.spec)
 
 
@@ -131,6 +138,7 @@ def build(
     generator_norm: GeneratorNorm = "batch",
     discriminator_norm: DiscriminatorNorm = "none",
     conditional: bool = False,
+    finish: Finish = "transposed",
     remat: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN of clips: generator, judge of frames, judge of clips; z {content [b, c], motion [b, t, m]}.
@@ -140,7 +148,7 @@ def build(
       content: how many latents stay the same throughout a clip.
       motion: how many latents each frame has of its own.
       state: size of the recurrent state, which is the motion code of a frame.
-      width: filters of the generator before its last convolution, at half the extents.
+      width: filters of the generator at half the extents, and at the full ones if it ends in a convolution.
       frames_width: filters of the first convolution of the judge of single frames.
       clips_width: filters of the first convolution of the judge of clips, which has three axes.
       growth: factor by which the number of filters grows at each halving of the resolution.
@@ -150,6 +158,8 @@ def build(
       discriminator_norm: of both judges: none; batch, which excludes gradient penalties; spectral (arXiv:1802.05957).
       conditional: all networks get the class label: the generator beside both kinds of latents, the judges by
         projection (arXiv:1802.05637).
+      finish: how the generator ends: transposed, a transposed convolution to the channels, as the paper's; convolution,
+        one of `width` filters and then a 3x3 convolution at full extents, which leaves no chessboard.
       remat: compute each level of a network again for the gradient instead of keeping it: less memory, more time.
 
     Raises:
@@ -163,7 +173,9 @@ def build(
         return dcgan.Discriminator(width, growth, kernel, discriminator_norm, 0, classes, 0, remat)
 
     return {
-        "generator": Generator(spec, content, motion, state, width, growth, kernel, generator_norm, classes, remat),
+        "generator": Generator(
+            spec, content, motion, state, width, growth, kernel, generator_norm, classes, finish, remat
+        ),
         "frames": judge(frames_width),
         "clips": judge(clips_width),
     }
