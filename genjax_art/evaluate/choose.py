@@ -51,6 +51,7 @@ class Candidate:
 
 CANDIDATES = (
     Candidate("vae", "conv-vae", (), "soft pictures; reads, varies and blends your own"),
+    Candidate("vae-gan", "vae-gan", (), "sharper pictures; reads, varies and blends your own"),
     Candidate(
         "wgan-gp",
         "dcgan-small",
@@ -79,7 +80,8 @@ class ChooseCommand:
     budget: str = "20m"
     """Time for all trainings together: 90s, 20m, 2h."""
     candidates: tuple[str, ...] = ()
-    """Which of vae, wgan-gp, non-saturating-r1, relativistic-r1-r2, augmented, can (default: all that fit the data)."""
+    """Which of vae, vae-gan, wgan-gp, non-saturating-r1, relativistic-r1-r2, augmented, can (default: all that fit the
+    data)."""
     features: str | None = None
     """What sees the examples (default: by the data's labels, where there are some)."""
     n: int = 1000
@@ -185,7 +187,7 @@ def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:
         words += ["--objective.likelihood", "gaussian"]
     if candidate.preset == "pictures" and spec.channels == 1:
         words += ["--objective.augmentations", "translation"]  # grey has no colours to change
-    if candidate.preset in ("dcgan-small", "pictures"):
+    if candidate.preset in ("dcgan-small", "pictures", "vae-gan"):
         words += ["--model.conditional" if len(spec.classes) >= 2 else "--model.no-conditional"]
     return words
 
