@@ -20,6 +20,7 @@ from genjax_art.files import printable, replacing
 from genjax_art.media.image import (
     GRID_SIDE,
     MAX_GIF_RATE,
+    check_columns,
     enlarge,
     grid,
     on_white,
@@ -56,11 +57,12 @@ def contact_sheet(
 
 
 def side_by_side(
-    clips: UInt8[np.ndarray, "n frames height width channels"],
+    clips: UInt8[np.ndarray, "n frames height width channels"], columns: int | None = None
 ) -> UInt8[np.ndarray, "frames H W channels"]:
-    """One film in which all clips play at once, on a grid; a single one without a margin."""
+    """One film in which all clips play at once, on a grid, nearly square if no `columns` are asked for; a single one
+    without a margin."""
     n, _, height, width, _ = clips.shape
-    columns = int(np.ceil(np.sqrt(n)))
+    columns = min(n, columns or int(np.ceil(np.sqrt(n))))
     # even blocks keep the colours of an MP4, whose chroma planes have half the resolution
     scale = max(1, FILM_SIDE // (2 * columns * max(height, width)) * 2)
     if n == 1:
@@ -80,6 +82,7 @@ def write_samples(
     metadata: Mapping[str, str],
     *,
     fps: float | None = None,
+    columns: int | None = None,
 ) -> list[Path]:
     """Write clips as the ending of `out` asks and return the files written.
 
@@ -90,13 +93,15 @@ def write_samples(
 
     Args:
       fps: frames per second (default: those of the data, else 8; a GIF has at most 50).
+      columns: clips in a row of a film's grid (default: as many as there are rows, about).
 
     Raises:
-      UsageError: another ending, or frames per second that the file cannot have. RunError: MP4 without PyAV.
+      UsageError: another ending, frames per second that the file cannot have, no columns. RunError: MP4 without PyAV.
     """
+    check_columns(columns)
     clips, rate = to_uint8(x, spec), spec.rate or RATE if fps is None else fps
     if out.suffix and not out.is_dir():
-        return write_film(out, clips, rate, metadata)
+        return write_film(out, clips, rate, metadata, columns)
     return [
         path
         for i, clip in enumerate(clips)
@@ -105,7 +110,11 @@ def write_samples(
 
 
 def write_film(
-    out: Path, clips: UInt8[np.ndarray, "n frames h w c"], rate: float, metadata: Mapping[str, str]
+    out: Path,
+    clips: UInt8[np.ndarray, "n frames h w c"],
+    rate: float,
+    metadata: Mapping[str, str],
+    columns: int | None = None,
 ) -> list[Path]:
     """All clips in one film, and beside it their contact sheet; of `.png` the sheet alone."""
     ending = out.suffix.lower()
@@ -114,11 +123,11 @@ def write_film(
         raise UsageError(f"--fps {rate:g} for {out}: frames per second are over 0{most}")
     match ending:
         case ".gif":
-            write_gif(out, side_by_side(clips), rate, metadata)
+            write_gif(out, side_by_side(clips, columns), rate, metadata)
         case ".mp4":
-            write_mp4(out, side_by_side(clips), rate, metadata)
+            write_mp4(out, side_by_side(clips, columns), rate, metadata)
         case ".webp" | ".apng":
-            write_lossless(out, side_by_side(clips), rate, metadata)
+            write_lossless(out, side_by_side(clips, columns), rate, metadata)
         case ".png":
             pass
         case _:
@@ -161,6 +170,7 @@ def write_wholes(
     in_one: bool,
     *,
     fps: float | None = None,
+    columns: int | None = None,
 ) -> list[Path]:
     """Write clips of any length, in `rate` frames per second, as the ending of `out` asks.
 
@@ -173,7 +183,7 @@ def write_wholes(
         name = out if len(films) == 1 else out.with_name(f"{out.stem}-{i}{out.suffix}")
         meta = {**about, "index": str(i)} if len(films) > 1 else about
         own = replace(spec, shape=film.shape, rate=rate or spec.rate)
-        paths += write_samples(name, film[None], own, meta, fps=fps)
+        paths += write_samples(name, film[None], own, meta, fps=fps, columns=columns)
     return paths
 
 

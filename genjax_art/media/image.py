@@ -178,9 +178,9 @@ def write_mp4(
         file.mux(stream.encode())
 
 
-def sheet(x: Float[np.ndarray, "n h w c"], spec: ArraySpec) -> UInt8[np.ndarray, "H W c"]:
+def sheet(x: Float[np.ndarray, "n h w c"], spec: ArraySpec, columns: int | None = None) -> UInt8[np.ndarray, "H W c"]:
     """The pictures in one grid, small ones enlarged by a whole number."""
-    return grid(to_uint8(x, spec), scale=max(1, GRID_SIDE // max(spec.space)))
+    return grid(to_uint8(x, spec), columns, scale=max(1, GRID_SIDE // max(spec.space)))
 
 
 def write_samples(
@@ -190,6 +190,7 @@ def write_samples(
     metadata: Mapping[str, str],
     *,
     fps: float = 20.0,
+    columns: int | None = None,
 ) -> list[Path]:
     """Write pictures as the ending of `out` asks and return the files written.
 
@@ -199,10 +200,12 @@ def write_samples(
 
     Args:
       fps: frames per second of GIF and MP4 (a GIF has at most 50).
+      columns: pictures in a row of a grid (default: as many as there are rows, about).
 
     Raises:
-      UsageError: another ending, or frames per second that the file cannot have. RunError: MP4 without PyAV.
+      UsageError: another ending, frames per second that the file cannot have, no columns. RunError: MP4 without PyAV.
     """
+    check_columns(columns)
     ending = out.suffix.lower()
     if out.is_dir() or not ending:
         paths = [out / f"{i:05d}.png" for i in range(len(x))]
@@ -213,7 +216,7 @@ def write_samples(
     film_scale = max(1, MOVIE_SIDE // (2 * max(spec.space)) * 2)
     match ending:
         case ".png":
-            write_png(out, sheet(x, spec), metadata)
+            write_png(out, sheet(x, spec, columns), metadata)
         case ".gif":
             write_gif(out, enlarge(to_uint8(x, spec), film_scale), fps, metadata)
         case ".mp4":
@@ -221,6 +224,12 @@ def write_samples(
         case _:
             raise UsageError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
     return [out]
+
+
+def check_columns(columns: int | None) -> None:
+    """Raises UsageError for less than one."""
+    if columns is not None and columns < 1:
+        raise UsageError(f"--columns must be at least 1, got {columns}")
 
 
 def read_picture(file: Path, spec: ArraySpec) -> Reading:

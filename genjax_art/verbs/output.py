@@ -1,8 +1,9 @@
 """Where a verb writes, and with which options of the medium's writer."""
 
+import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,16 @@ class Output:
         """
         outs = [self.path] if self.named else self._with(run.medium.samples)
         return _once(p for out in outs for p in medium.write(out, x, spec or run.spec, about, labels, **self.options))
+
+    def table(
+        self, run: Run, x: np.ndarray, columns: int, about: Mapping[str, str], labels: np.ndarray | None
+    ) -> list[Path]:
+        """Writes examples of which so many belong in a row: in such rows, where the medium's files have any and nobody
+        asked for others."""
+        rows = "columns" in inspect.signature(run.medium.write).parameters
+        asked = self.options.get("columns") is not None
+        options = {**self.options, "columns": columns} if rows and not asked else self.options
+        return replace(self, options=options).samples(run, x, about, labels)
 
     def walk(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
         """Writes the frames [n, *shape] of a film, or of what the medium has in its place."""
