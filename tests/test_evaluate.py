@@ -117,6 +117,14 @@ def test_classes_need_a_classifier():
     assert classes.measure(subject(fake, known, held)) == {}
 
 
+def test_a_verdict_beside_few_examples_says_so():
+    known = normal(0, 400)
+    for n, said in ((99, True), (100, False)):
+        found = panel.measure(subject(normal(2, n), known, normal(1, n)))["because"]
+        assert (f"of {n} held-out examples" in found) == said
+    assert "of 60 held-out" in panel.measure(subject(normal(2, 300), known, normal(1, 60)))["because"]
+
+
 def test_few_features_are_flagged():
     known, held, fake = normal(0, 30, d=40), normal(1, 20, d=40), normal(2, 20, d=40)
     found = frechet.measure(subject(fake, known, held))

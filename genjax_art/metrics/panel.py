@@ -27,6 +27,7 @@ COLLAPSED_VENDI, COLLAPSED_TWINS = 0.5, 0.5  # of the held-out data's Vendi scor
 TRUNCATED_DENSITY, TRUNCATED_RARITY, TRUNCATED_TEST = 1.15, 0.97, -3.0
 ROUGH_DENSITY = 0.75  # of the held-out data's: undecided samples there are malformed, not new
 NEW_ENTROPY = 0.1  # nats above the held-out data's
+FEW = 100  # held-out examples below which much that is wrong cannot be told from chance
 
 
 @dataclass(frozen=True)
@@ -171,9 +172,11 @@ def measure(subject: Subject) -> dict[str, Any]:
     held = _reading({name: row.real for name, row in rows.items()})
     held = replace(held, copy_rate=0.0, copy_test=0.0)  # they are what copies are judged by
     verdict = read(samples, held)
+    n = rows["precision"].samples.n_fake
+    few = f" (of {n} held-out examples, beside which only gross faults show)" if n < FEW else ""
     return {
         "verdict": ", ".join(verdict.words),
-        "because": verdict.sentence,
+        "because": verdict.sentence + few,
         "vetoed": verdict.vetoed,
         "panel": {"samples": asdict(samples), "held-out": asdict(held)},
     }
