@@ -17,7 +17,7 @@ from genjax_art.config import Component
 from genjax_art.data.contract import DataError, array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import choose
-from genjax_art.evaluate.held_out import held_out, rest_of
+from genjax_art.evaluate.held_out import NothingHeldOut, held_out, rest_of
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.page import plain
 from genjax_art.evaluate.tables import comparable, shown
@@ -369,6 +369,10 @@ def test_the_recommended_one_is_nearest_and_not_vetoed():
     assert "perhaps nearer" in choose.recommend([near, tried("close", 0.55)])
     assert choose.recommend([copies]).startswith("No recommendation")
     assert f"Nearest to the data: {choose.CANDIDATES[0].name} (KD-own 0.1" in choose.recommend([copies])
+    few = tried("few", 0.3)
+    for name in ("vetoed", "because"):  # the panel could not be measured
+        del few.judged.found[name]
+    assert "(KD-own 0.3 (0.2 to 0.4), no verdict)" in choose.recommend([few])
 
 
 # What a run has not seen
@@ -379,7 +383,8 @@ def test_the_recommended_one_is_nearest_and_not_vetoed():
     [
         ("train[:90%]", "train[90%:]"),
         ("train[10%:]", "train[:10%]"),
-        ("all[:300]", "all[300:]"),
+        ("train[:-20]", "train[-20:]"),
+        ("test[:300]", "test[300:]"),
         ("train", None),
         ("train[10%:90%]", None),
         ("train[:]", None),
@@ -405,11 +410,51 @@ def test_pictures_that_were_left_out_of_a_run_are_its_held_out_ones(tmp_path):
     both = np.concatenate([examples(source)["x"] for source in (seen, left)])
     assert len(np.unique(both.reshape(20, -1), axis=0)) == 20
     assert len(held_out(experiment, "train[:10%]")) == 2  # what is asked for goes first
-    whole = dataclasses.replace(experiment, data=of("train")[1])
-    with pytest.raises(DataError, match=r"has no split 'test'.*saw all of train.*--data\.split 'train\[:90%\]'"):
-        held_out(whole, None)
-    for i in range(3):
-        write_picture(tmp_path / "own" / "test" / f"{i}.png", (4, 4, 3), seed=30 + i)
-        write_picture(tmp_path / "own" / "train" / f"{i}.png", (4, 4, 3), seed=40 + i)
-    own = Component("image_folder", {**data.options, "folder": tmp_path / "own"})
-    assert len(held_out(dataclasses.replace(experiment, data=own), None)) == 3  # their own test split
+    for split in ("train", "all", "train[10%:90%]", "train[:99%]"):  # of the last one nothing is left
+        seen_all = dataclasses.replace(experiment, data=of(split)[1])
+        with pytest.raises(NothingHeldOut, match=r"trained on \w+.*--data\.split 'train\[:90%\]'") as refused:
+            held_out(seen_all, None)
+        assert f"trained on {split}." in str(refused.value)
+    with pytest.raises(DataError, match="missing"):  # another fault is told as it is
+        held_out(
+            dataclasses.replace(experiment, data=Component("image_folder", {"folder": tmp_path / "missing"})), None
+        )
+
+
+def test_a_split_that_a_run_was_trained_on_is_not_held_out(tmp_path):
+    for name, count in (("train", 3), ("test", 5), ("val", 4)):
+        for i in range(count):
+            write_picture(tmp_path / "own" / name / f"{i}.png", (4, 4, 3), seed=10 * count + i)
+    preset = cli.parse_train(["pictures", "--run-dir", "x"]).experiment
+
+    def of(split):
+        options = {"folder": tmp_path / "own", "size": (4, 4), "data_dir": tmp_path / "sets", "split": split}
+        return dataclasses.replace(preset, data=Component("image_folder", options))
+
+    for split, count in {"train": 5, "train[:50%]": 5, "test": 4, "train+test": 4, "test[:60%]": 4}.items():
+        assert len(held_out(of(split), None)) == count, split
+    with pytest.raises(NothingHeldOut, match="trained on all"):
+        held_out(of("all"), None)
+
+
+def test_choose_holds_out_a_part_where_nothing_else_is(tmp_path, capsys):
+    for i in range(80):
+        write_picture(tmp_path / "mine" / f"{i}.png", (4, 4, 3), seed=i)
+    words = [
+        "conv-vae",
+        "--data.name",
+        "image_folder",
+        "--data.folder",
+        str(tmp_path / "mine"),
+        "--data.size",
+        "4",
+        "4",
+    ]
+    words += ["--data.data-dir", str(tmp_path / "sets"), "--run-dir", "x"]
+    like = choose._with_held_out(cli.parse_train(words))
+    assert like.experiment.data.options["split"] == "train[:90%]" and "measured by the rest" in capsys.readouterr().err
+    assert (len(build_source(like.experiment)), len(held_out(like.experiment, None))) == (72, 8)
+    asked = cli.parse_train([*words, "--data.split", "train[:75%]"])
+    assert choose._with_held_out(asked).experiment.data.options["split"] == "train[:75%]"
+    with pytest.raises(UsageError, match=r"4 examples are held out: .* more than 5"):
+        choose._with_held_out(cli.parse_train([*words, "--data.split", "train[:95%]"]))

@@ -64,7 +64,7 @@ def test_each_file_has_a_row_with_itself_and_all_styles(trained, files, tmp_path
     np.testing.assert_array_equal(some["x"].reshape(2, 3, *SPEC.shape), table[:, [0, 3, 1]])
 
 
-def test_without_a_label_it_is_the_style_that_is_reconstructed_best(trained, files, tmp_path):
+def test_without_a_label_it_is_the_style_that_is_reconstructed_best(trained, files, tmp_path, capsys):
     x = np.stack([medium.read(path, SPEC).whole for path in files])
     errors = []
     for style in range(3):
@@ -74,6 +74,7 @@ def test_without_a_label_it_is_the_style_that_is_reconstructed_best(trained, fil
     np.testing.assert_array_equal(restyle.best_labels(trained, x), best)
     found = arrays(restyle.draw(trained, Output(tmp_path / "t.npz", named=True), file=files))
     np.testing.assert_array_equal(found["label"].reshape(2, 4)[:, 0], best)
+    assert f"a.png is taken for {SPEC.classes[best[0]]}: --label names another" in capsys.readouterr().err
 
 
 def test_the_command_writes_a_table_with_a_row_for_each_file(command, folder, files, tmp_path):
@@ -86,6 +87,7 @@ def test_the_command_writes_a_table_with_a_row_for_each_file(command, folder, fi
     scale = 64 // 6
     assert (across, down) == (2 + 4 * (5 * scale + 2), 2 + 2 * (6 * scale + 2))
     assert (about["of_0"], about["of_1"]) == ("a.png", "b.png") and "parameter_hash" in about
+    assert (about["styles"], about["label_0"]) == ("thin, bold, wide", "thin")
     assert command("sample", *words, "--out", tmp_path / "one.png", "--columns", 2).status == 0
     with Image.open(tmp_path / "one.png") as image:
         assert image.size[0] == 2 + 2 * (5 * scale + 2)  # what is asked for goes first

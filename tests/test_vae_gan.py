@@ -11,6 +11,8 @@ from small import noise_batch, small_networks
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
+from genjax_art.losses.selection import top_share
+from genjax_art.models.precision import computing
 from genjax_art.objectives import vae_gan
 from genjax_art.objectives.method import Weights
 from genjax_art.objectives.rules import Rules
@@ -67,9 +69,8 @@ def minus_log_sigmoid(x):
     return np.logaddexp(0, -x)
 
 
-def test_both_players_pay_what_the_paper_says():
-    """Algorithm 1: three kinds of pictures for the discriminator; likeness of its features, KL and two kinds of fakes
-    for the generator."""
+def test_both_players_pay_for_samples_and_reconstructions():
+    """The discriminator for reals beside each kind of fakes; the generator for both, likeness of features and KL."""
     method, networks = made(likeness=0.3, beta=2.0)
     params, extras = started(method)
     mu, logvar, shown, logits, features = by_hand(networks, params)
@@ -88,6 +89,30 @@ def test_both_players_pay_what_the_paper_says():
     assert float(metrics["reconstruction"]) == pytest.approx(distance, rel=1e-4)
     error = np.mean((np.asarray(shown["again"]) - np.asarray(BATCH["x"])) ** 2)
     assert float(metrics["squared_error"]) == pytest.approx(error, rel=1e-5)
+
+
+def test_of_both_kinds_of_fakes_the_best_are_learned_from():
+    method, networks = made(likeness=0.0, rules=Rules(top_k=0.5))
+    params, extras = started(method)
+    logits = by_hand(networks, params)[3]
+    expected = sum(
+        np.mean(minus_log_sigmoid(logits[kind]) * np.asarray(top_share(jnp.asarray(logits[kind], jnp.float32), 0.5)))
+        for kind in ("sample", "again")
+    )
+    assert float(loss_of(method, G, params, extras)[0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_in_bfloat16_losses_stay_float32_and_near():
+    networks = made()[1]
+    methods = [
+        vae_gan.build({role: computing(network, name) for role, network in networks.items()}, SPEC, SGD)
+        for name in ("float32", "bfloat16")
+    ]
+    params, extras = started(methods[0])
+    for which in (D, G):
+        exact, narrow = (loss_of(method, which, params, extras)[0] for method in methods)
+        assert narrow.dtype == jnp.float32 and float(narrow) != float(exact)
+        assert float(narrow) == pytest.approx(float(exact), rel=0.05)
 
 
 def slope(method, params, extras):
@@ -171,5 +196,10 @@ def test_what_it_cannot_do_without():
     networks = made()[1]
     with pytest.raises(UsageError, match="needs a model with an encoder"):
         vae_gan.build({name: networks[name] for name in ("generator", "discriminator")}, SPEC, SGD)
+    with pytest.raises(UsageError, match="unknown adversarial loss 'foo'"):
+        made(rules=Rules(loss="foo"))
+    narrow = {**networks, "encoder": computing(networks["encoder"], "bfloat16")}
+    with pytest.raises(UsageError, match="compute in one precision"):
+        vae_gan.build(narrow, SPEC, SGD)
     with pytest.raises(UsageError, match="packs hold no single examples"):
         made(conditional=False, rules=Rules(packing=2))

@@ -5,9 +5,10 @@ recommends one with its reasons. All other options are those of train.py, and go
 """
 
 import re
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +22,10 @@ from genjax_art.build import build_plan, build_source, on_data_of, placed
 from genjax_art.data.contract import Source
 from genjax_art.errors import UsageError, unknown
 from genjax_art.evaluate import judged, page, tables
-from genjax_art.evaluate.held_out import held_out
+from genjax_art.evaluate.held_out import A_PART, NothingHeldOut, held_out
 from genjax_art.evaluate.judged import Judged
 from genjax_art.metrics.record import Record
+from genjax_art.metrics.seen import KS
 from genjax_art.options import parse
 from genjax_art.run.layout import claim
 from genjax_art.run.training import run as train
@@ -113,8 +115,8 @@ def choose(arguments: Sequence[str]) -> int:
     budget = seconds_of(command.budget)
     prepare_process()
     like = cli.parse_train(["conv-vae", *words])  # its data are everybody's
-    source, tried = build_source(placed(like.experiment)), []
-    held_out(placed(like.experiment), None)  # before anything is trained
+    like = _with_held_out(like)  # before anything is trained
+    source, tried = build_source(like.experiment), []
     chosen = select(command.candidates, source)
     for candidate in chosen:
         asked = [candidate.preset, *candidate.words, *_fitting(candidate, source.spec), *words]
@@ -178,6 +180,25 @@ def select(names: Sequence[str], source: Source) -> list[Candidate]:
         one for one in CANDIDATES if (styled or not one.styles) and (one.most is None or len(source) <= one.most)
     ]
     return [known[name] for name in names] or fitting
+
+
+def _with_held_out(like: cli.TrainCommand) -> cli.TrainCommand:
+    """The command, on a part of the data where nothing else would be held out.
+
+    Raises:
+      UsageError: too little is held out to measure by.
+    """
+    experiment = placed(like.experiment)
+    try:
+        held = held_out(experiment, None)
+    except NothingHeldOut:
+        options = {**experiment.data.options, "split": A_PART}
+        experiment = replace(experiment, data=replace(experiment.data, options=options))
+        held = held_out(experiment, None)
+        print(f"candidates are trained on {A_PART}, and measured by the rest: --data.split", file=sys.stderr)
+    if len(held) <= max(KS):
+        raise UsageError(f"{len(held)} examples are held out: to measure candidates it takes more than {max(KS)}")
+    return replace(like, experiment=experiment)
 
 
 def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:
@@ -277,7 +298,7 @@ def recommend(tried: Sequence[Tried]) -> str:
 
 
 def _why(one: Tried) -> str:
-    return f"{FIGURE} {tables.shown(_figure(one))}, {one.judged.found['because']}"
+    return f"{FIGURE} {tables.shown(_figure(one))}, {one.judged.found.get('because', 'no verdict')}"
 
 
 def _figure(one: Tried) -> Record:

@@ -86,6 +86,12 @@ def as_in(inner: nn.Module, outer: nn.Module) -> nn.Module:
     return outer if name is None else computing(outer, name)
 
 
+def alike(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two networks compute in the same precision."""
+    of_first, of_second = (getattr(network, "_computes_in", PRECISIONS[DEFAULT]) for network in (first, second))
+    return bool(of_first == of_second)
+
+
 class _Computing:
     """What comes before a network's class in one that computes in a precision."""
 

@@ -2,7 +2,9 @@
 
 Larsen et al. 2016 (arXiv:1512.09300): the likelihood is a unit Gaussian of the discriminator's features, not of pixels,
 so that a reconstruction need not be blurred where edges may lie here or there; the discriminator tells real examples
-from reconstructions and from samples; the encoder learns from likeness and KL alone (algorithm 1 there).
+from reconstructions and from samples; the encoder learns from likeness and KL alone (algorithm 1 there). Unlike there,
+reals are judged once beside each kind of fakes, so that pairs of losses that compare both hold, too, and gamma weighs
+the encoder's loss as it does the decoder's, which Adam does not feel.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,8 +21,9 @@ from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.precision import at_least_float32, sum_per_example
+from genjax_art.losses.selection import top_share
 from genjax_art.losses.variational import Gaussian, kl_gaussians
-from genjax_art.models.precision import as_in
+from genjax_art.models.precision import alike, as_in
 from genjax_art.objectives import gan
 from genjax_art.objectives.autoencoder import posterior_latents
 from genjax_art.objectives.method import Method, Weights
@@ -45,7 +48,8 @@ def build(
     """The players `discriminator` and `generator` of a GAN; the generator has an encoder, too.
 
     Args:
-      networks: as of `objectives/gan.py`, and `encoder`(x, label, train) -> mu, logvar [b, latents].
+      networks: as of `objectives/gan.py`, and `encoder`(x, label, train) -> mu, logvar [b, latents], which computes in
+        the generator's precision.
       likeness: weight of the autoencoder's bound beside the adversarial loss, gamma in the paper.
       beta: weight of the KL in that bound; 1 in the paper.
       rules: as of `objectives/gan.py`, without packs.
@@ -54,12 +58,15 @@ def build(
     of the generator in nats `reconstruction`, of the features, and `kl`, and `squared_error`, of pixels in their range.
 
     Raises:
-      UsageError: networks without an encoder; or as `objectives/gan.py`.
+      UsageError: networks without an encoder, or with one of another precision; or as `objectives/gan.py`.
     """
     if E not in networks:
         raise UsageError("objective vae_gan needs a model with an encoder, a generator and a discriminator: vae_dcgan")
+    if not alike(networks[E], networks[G]):
+        raise UsageError(
+            "encoder and generator of vae_gan compute in one precision: give --precision the same for both"
+        )
     generator = as_in(networks[G], Autoencoding(networks[E], networks[G]))
-    pair = ADVERSARIAL[rules.loss]
 
     def discriminator_term(round: Round) -> Terms:
         """The adversarial loss once more, with reconstructions in place of samples."""
@@ -67,7 +74,7 @@ def build(
         made = round.make({"x": round.batch["x"], "noise": noise_of(round, generator.latents)})
         out = seen(round, made)
         metrics = {"reconstruction_probability": jnp.mean(jax.nn.sigmoid(out["logits"]))}
-        return pair.discriminator(round.of_real["logits"], out["logits"]), metrics
+        return ADVERSARIAL[rules.loss].discriminator(round.of_real["logits"], out["logits"]), metrics
 
     def generator_term(round: Round) -> Terms:
         x = round.batch["x"]
@@ -78,8 +85,10 @@ def build(
         # what fools the discriminator must not move the encoder: section 3.2 there
         out = seen(round, round.make(jax.lax.stop_gradient(z)))
         real = None if round.of_real is None else round.of_real["logits"]
-        values = pair.generator(out["logits"], real) + likeness * (distance + beta * kl)
-        return values, {
+        fooled = ADVERSARIAL[rules.loss].generator(out["logits"], real)
+        if rules.top_k != 1.0:
+            fooled = fooled * top_share(out["logits"], rules.at(rules.top_k, round.step))
+        return fooled + likeness * (distance + beta * kl), {
             "reconstruction": jnp.mean(distance),
             "kl": jnp.mean(kl),
             "squared_error": jnp.mean(at_least_float32(made - x) ** 2),
@@ -117,9 +126,10 @@ class Autoencoding(nn.Module):
         label: Int[Array, " b"] | None = None,
         train: bool = True,
     ) -> Float[Array, "b *shape"]:
-        """z decoded; of examples with standard normal numbers, {"x": [b, *shape], "noise": [b, z]}, reconstructions."""
+        """z decoded; of examples with standard normal numbers, {"x": [b, *shape], "noise": [b, z]}, reconstructions,
+        from which the encoder does not learn."""
         if isinstance(z, Mapping):
-            z = Gaussian(*self.encode(z["x"], label, train)).at(z["noise"])
+            z = jax.lax.stop_gradient(Gaussian(*self.encode(z["x"], label, train)).at(z["noise"]))
         made: Any = self.network(z, label, train)
         if self.is_initializing():
             self.encode(made, label, train)

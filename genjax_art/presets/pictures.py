@@ -4,9 +4,9 @@ Sources: DCGAN, Radford et al. 2015 (arXiv:1511.06434); differentiable augmentat
 a small set by heart, Zhao et al. 2020 (arXiv:2006.10738); relativistic pairing with R1 and R2, Huang et al. 2024
 (arXiv:2501.05441).
 Cost: about six minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
-It needs your folder: --data.folder DIR. A tenth of the pictures is held out, to measure the run by (--data.split train:
-none). Larger ones: --data.size 64 64. Of one label each: --model.conditional. Where mirror images are as good:
---objective.augmentations translation color flip.
+It needs your folder: --data.folder DIR. A tenth of the pictures is held out, to measure the run by: --data.split train
+takes all, as where the folder has a part named test. Larger ones: --data.size 64 64. Of one label each:
+--model.conditional. Where mirror images are as good: --objective.augmentations translation color flip.
 python train.py pictures
 """
 

@@ -1,11 +1,13 @@
 """Files of the user's in the styles that a run knows."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from genjax_art.errors import RunError, UsageError
+from genjax_art.files import printable
 from genjax_art.latents import rows
 from genjax_art.media import medium
 from genjax_art.run.load import Run
@@ -39,14 +41,20 @@ def draw(
     if not run.method.classes:
         raise RunError("this run knows no classes: restyle needs a conditional one with an encoder, such as icons-vae")
     x = np.stack([medium.windows(medium.read(path, run.spec).whole, run.spec)[0] for path in file])
+    classes = run.method.classes
     own = best_labels(run, x) if label is None else run.labels(len(x), 0, label)
     assert own is not None
-    wanted = np.concatenate([run.labels(1, 0, name) for name in to or run.method.classes])
+    if label is None:
+        for path, one in zip(file, own, strict=True):
+            print(f"{printable(path.name)} is taken for {classes[one]}: --label names another", file=sys.stderr)
+    wanted = np.concatenate([run.labels(1, 0, name) for name in to or classes])
     row, style = np.repeat(np.arange(len(x)), len(wanted)), np.tile(wanted, len(x))
     made = run.decode(rows(run.encode(x, own), row), style).reshape(len(x), len(wanted), *run.spec.shape)
     table = np.concatenate([x[:, None], made], 1).reshape(-1, *run.spec.shape)
     labels = np.concatenate([own[:, None], style.reshape(len(x), -1)], 1).ravel()
-    about = {**run.about(), **{f"of_{i}": path.name for i, path in enumerate(file)}}
+    about = {**run.about(), "styles": ", ".join(classes[style] for style in wanted)}
+    for i, (path, one) in enumerate(zip(file, own, strict=True)):
+        about |= {f"of_{i}": path.name, f"label_{i}": classes[one]}
     return out.table(run, table, 1 + len(wanted), about, labels)
 
 
