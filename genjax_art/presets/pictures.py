@@ -1,4 +1,4 @@
-"""GAN on your own pictures, 32x32x3, from some hundreds on: its discriminator sees them distorted, and learns fast.
+"""GAN on your own pictures, 32x32x3, from about 300 on (100 it learns by heart): its discriminator sees them distorted.
 
 Sources: DCGAN, Radford et al. 2015 (arXiv:1511.06434); differentiable augmentation, without which a discriminator knows
 a small set by heart, Zhao et al. 2020 (arXiv:2006.10738); relativistic pairing with R1 and R2, Huang et al. 2024
