@@ -17,7 +17,6 @@ from genjax_art.config import Component
 from genjax_art.data.contract import DataError, array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import choose
-from genjax_art.evaluate.held_out import NothingHeldOut, held_out, rest_of
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.page import plain
 from genjax_art.evaluate.tables import comparable, shown
@@ -28,6 +27,7 @@ from genjax_art.metrics.collapse_report import remedy, sign
 from genjax_art.metrics.record import Record
 from genjax_art.metrics.row import Figure, Row, of_mean
 from genjax_art.metrics.subject import Subject
+from genjax_art.run.held_out import NothingHeldOut, held_out, rest_of
 from genjax_art.spec import ArraySpec
 
 

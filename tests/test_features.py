@@ -9,7 +9,7 @@ from genjax_art.data.contract import array_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.features.extractor import Extractor, build_extractor, usual_extractor
 from genjax_art.features.kept import kept
-from genjax_art.features.network import shifts
+from genjax_art.features.network import shifts, worn
 from genjax_art.features.own_contrastive import contrast
 from genjax_art.features.pixels_pca64 import reduced
 from genjax_art.media.image_views import alike
@@ -35,6 +35,11 @@ def test_a_classifier_tells_the_classes_and_is_kept(tmp_path, monkeypatch):
     assert extractor.accuracy == 1.0 and extractor.figure("FD") == "FD-own"
     found = extractor.of(held.take(np.arange(60))["x"])
     assert found["features"].shape == (60, 96) and found["logits"].shape == (60, 2)
+
+    rows = held.take(np.arange(60))
+    around = sum(np.roll(rows["x"], at, axis) for at in (-1, 1) for axis in (1, 2))
+    blurred = extractor.of((0.4 * rows["x"] + 0.15 * around).astype(np.float32))["logits"].argmax(1)
+    assert np.mean(blurred == rows["label"]) > 0.95  # a class is not in the edges
 
     def fails(*arguments, **options):
         raise AssertionError("trained again")
@@ -79,11 +84,14 @@ def test_pca_finds_the_directions_and_their_spread():
 
 def test_views_of_a_picture_stay_in_place_and_differ():
     x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 16, 12, 3)).astype(np.float32))
-    for view in (alike, shifts):
+    for view in (alike, shifts, worn):
         one, other = (view(x, jax.random.key(seed)) for seed in (0, 1))
         assert one.shape == x.shape and np.isfinite(one).all() and not np.allclose(one, other)
     flat = jnp.broadcast_to(jnp.arange(4.0)[:, None, None, None] / 4, (4, 9, 9, 1))
     np.testing.assert_array_equal(shifts(flat, jax.random.key(0)), flat)  # edges go on
+    found = worn(flat, jax.random.key(0))
+    np.testing.assert_allclose(jnp.mean(found, (1, 2, 3)), flat[:, 0, 0, 0], atol=0.1)  # as bright, at the edges, too
+    assert np.all(jnp.std(found, (1, 2, 3)) < 0.25)
     shown = alike(flat, jax.random.key(0))
     np.testing.assert_allclose(jnp.std(shown, (1, 2, 3)), 0, atol=1e-6)  # no border comes in
 

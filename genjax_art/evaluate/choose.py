@@ -22,11 +22,11 @@ from genjax_art.build import build_plan, build_source, on_data_of, placed
 from genjax_art.data.contract import Source
 from genjax_art.errors import UsageError, unknown
 from genjax_art.evaluate import judged, page, tables
-from genjax_art.evaluate.held_out import A_PART, NothingHeldOut, held_out
 from genjax_art.evaluate.judged import Judged
 from genjax_art.metrics.record import Record
 from genjax_art.metrics.seen import KS
 from genjax_art.options import parse
+from genjax_art.run.held_out import A_PART, NothingHeldOut, held_out
 from genjax_art.run.layout import claim
 from genjax_art.run.training import run as train
 from genjax_art.spec import ArraySpec

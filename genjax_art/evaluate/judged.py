@@ -13,13 +13,13 @@ from genjax_art import build, metrics, parts
 from genjax_art.cli import EvaluateCommand
 from genjax_art.data.batches import to_range
 from genjax_art.errors import RunError
-from genjax_art.evaluate.held_out import held_out
 from genjax_art.features.extractor import Extractor, build_extractor, usual_extractor
 from genjax_art.features.seeing import see
 from genjax_art.metrics.row import Row
 from genjax_art.metrics.seen import Sees
 from genjax_art.metrics.subject import Subject
 from genjax_art.run import load
+from genjax_art.run.held_out import held_out
 from genjax_art.run.world import check_trusted, describe_change, moved
 
 

@@ -18,6 +18,7 @@ from genjax_art.spec import ArraySpec, Key
 
 WIDTHS = (32, 32, 64, 64)  # of the stem and of each halving; the last one for all further
 LARGE = 40  # extents above it are halved by the stem already
+BLUR, NOISE = 0.25, 0.2  # the most of `worn`
 
 
 class Trunk(nn.Module):
@@ -131,3 +132,17 @@ def shifts(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"
         return jax.lax.dynamic_slice(example, (*start, jnp.zeros_like(start[0])), x.shape[1:])
 
     return jax.vmap(window)(padded, starts)
+
+
+def worn(x: Float[Array, "b *space c"], key: Key) -> Float[Array, "b *space c"]:
+    """Each example, in [-1, 1], blurred by neighbours of a weight from 0 to 1/4 along every extent, and with noise of a
+    deviation from 0 to 1/5: what samples have that are not quite sharp, and no class depends on."""
+    soft, loud, noise = jax.random.split(key, 3)
+    one = (len(x), *(1,) * (x.ndim - 1))
+    weight = jax.random.uniform(soft, one, maxval=BLUR)
+    blurred = x
+    for axis in range(1, x.ndim - 1):
+        padded = jnp.pad(blurred, [(int(i == axis),) * 2 for i in range(x.ndim)], "edge")
+        before, after = (jax.lax.slice_in_dim(padded, at, at + x.shape[axis], axis=axis) for at in (0, 2))
+        blurred = (1 - 2 * weight) * blurred + weight * (before + after)
+    return blurred + jax.random.uniform(loud, one, maxval=NOISE) * jax.random.normal(noise, x.shape)
