@@ -170,6 +170,8 @@ def test_the_remedy_is_of_the_signs():
     assert "beta" in remedy(green | {"sensitivity to z": "red"}, "green", encoded=True)
     assert "relativistic" in remedy(green | {"duplicates": "red"}, "green", encoded=False)
     assert "classes are missing" in remedy(green | {"modes": "red"}, "green", encoded=False)
+    told = remedy(green | {"modes": "red"}, "green", encoded=False, conditional=True)
+    assert "asked for are not found" in told and "--model.conditional" not in told
     assert "part of the data" in remedy(green | {"recall": "red"}, "green", encoded=False)
     assert "beside the data" in remedy(green | {"recall": "red"}, "red", encoded=False)
 

@@ -38,12 +38,12 @@ def measure(subject: Subject) -> dict[str, Any]:
     found = [sign(name, subject.once(of)[name], red) for name, (of, red) in SIGNS.items() if name in subject.once(of)]
     hears = sensitivity(subject)
     found.append(Sign("sensitivity to z", hears, 1.0, "red" if hears < DEAF else "green" if hears > 0.5 else "yellow"))
-    encoded = subject.run.method.encode is not None
+    encoded, told = subject.run.method.encode is not None, bool(subject.run.method.classes)
     precise = sign("precision", subject.once(manifold.measure)["precision"], 0.5)
     return {
         "collapse": {one.name: {"value": one.value, "real": one.real, "light": one.light} for one in found},
         "lights": " ".join(f"{one.name}: {one.light}" for one in found),
-        "remedy": remedy({one.name: one.light for one in found}, precise.light, encoded=encoded),
+        "remedy": remedy({one.name: one.light for one in found}, precise.light, encoded=encoded, conditional=told),
     }
 
 
@@ -72,13 +72,14 @@ def sensitivity(subject: Subject) -> float:
     return float(np.sqrt(made.astype(np.float64).var(0).mean())) / spread if spread else 1.0
 
 
-def remedy(lights: Mapping[str, str], precision: str, *, encoded: bool) -> str:
+def remedy(lights: Mapping[str, str], precision: str, *, encoded: bool, conditional: bool = False) -> str:
     """One sentence: what the lights mean together, and the option to try first.
 
     Args:
       lights: of the signs by name.
       precision: its light.
       encoded: the run has an encoder: a VAE.
+      conditional: it is told the class.
     """
     red = {name for name, light in lights.items() if light == "red"}
     little = red & {"recall", "coverage", "Vendi"}
@@ -91,6 +92,11 @@ def remedy(lights: Mapping[str, str], precision: str, *, encoded: bool) -> str:
             bool(red & {"duplicates", "sensitivity to z"}),
             "the generator makes few different examples: try --objective.loss relativistic with "
             "--objective.penalties.r1 and .r2",
+        ),
+        (
+            "modes" in red and conditional,
+            "classes that are asked for are not found: try --objective.loss relativistic with --objective.penalties.r1 "
+            "and .r2, or --objective.name acgan",
         ),
         ("modes" in red, "classes are missing: try --model.conditional, or --objective.packing 2"),
         (
