@@ -208,6 +208,8 @@ def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:
         words += ["--objective.likelihood", "gaussian"]
     if candidate.preset == "pictures" and spec.channels == 1:
         words += ["--objective.augmentations", "translation"]  # grey has no colours to change
+    if candidate.preset == "vae-gan" and len(spec.classes) < 2:
+        words += ["--model.generator-norm", "batch"]
     if candidate.preset in ("dcgan-small", "pictures", "vae-gan"):
         words += ["--model.conditional" if len(spec.classes) >= 2 else "--model.no-conditional"]
     return words
