@@ -138,7 +138,7 @@ def test_nothing_to_measure_with_is_one_line(monkeypatch, tmp_path, quick_runs):
     grey = ArraySpec((8, 8, 1))
     run(build_plan(vae_experiment(), grey), noise(grey, 20), tmp_path / "run", how="jit")
     monkeypatch.setattr("genjax_art.build.build_source", lambda experiment, split=None: noise(grey, 1 if split else 20))
-    with pytest.raises(RunError, match="the test data has 1 example: measures need at least 2; see --split"):
+    with pytest.raises(RunError, match="the held-out data has 1 example: measures need at least 2; see --split"):
         evaluate.evaluate([str(tmp_path / "run"), "--n", "4"])
     assert layout.is_run(tmp_path / "run")
 

@@ -2,8 +2,8 @@
 
 Sources: Larsen et al. 2016 (arXiv:1512.09300); conditional batch norm, de Vries et al. 2017 (arXiv:1707.00683);
 projection, Miyato & Koyama 2018 (arXiv:1802.05637); relativistic pairing with R1 and R2, Huang et al. 2024
-(arXiv:2501.05441). Under a likelihood of pixels icons stay out of focus and lose their style: conv-vae --data.name icons
---model.conditional.
+(arXiv:2501.05441). Under a likelihood of pixels icons stay out of focus and lose their style: conv-vae
+--data.name icons --model.conditional.
 Cost: about ten minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
 Needs the fonts of the extra art: pip install -e ".[art]".
 python train.py icons-vae
