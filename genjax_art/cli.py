@@ -106,7 +106,8 @@ class EvaluateCommand:
     seed: int = 0
     """Of the samples."""
     split: str | None = None
-    """The held-out data (default: test, or, where there is none, what the run's slice of train leaves)."""
+    """The held-out data (default: test, validation or val, that the run was not trained on, else what its own slice
+    leaves)."""
     checkpoint: str = "latest"
     """latest, best or a step."""
     raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -29,12 +29,10 @@ class WithHead(nn.Module):
         return {**out, self.head: nn.Dense(self.size, name=self.head)(out["features"])}
 
 
-class WithCodes(nn.Module):
-    """Any unconditional generator, with the first latents as codes: see `codes_of`. It has the latents of the inner."""
+class AroundGenerator(nn.Module):
+    """What holds a generator, with the latents and classes that it has."""
 
     network: nn.Module
-    categories: int
-    continuous: int
 
     @property
     def latents(self) -> int:
@@ -43,6 +41,13 @@ class WithCodes(nn.Module):
     @property
     def classes(self) -> int:
         return self.network.classes
+
+
+class WithCodes(AroundGenerator):
+    """Any unconditional generator, with the first latents as codes: see `codes_of`."""
+
+    categories: int
+    continuous: int
 
     @nn.compact
     def __call__(

@@ -7,8 +7,9 @@ reals are judged once beside each kind of fakes, so that pairs of losses that co
 the encoder's loss as it does the decoder's, which Adam does not feel.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -23,6 +24,7 @@ from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.precision import at_least_float32, sum_per_example
 from genjax_art.losses.selection import top_share
 from genjax_art.losses.variational import Gaussian, kl_gaussians
+from genjax_art.models.heads import AroundGenerator
 from genjax_art.models.precision import alike, as_in
 from genjax_art.objectives import gan
 from genjax_art.objectives.autoencoder import posterior_latents
@@ -66,35 +68,10 @@ def build(
         raise UsageError(
             "encoder and generator of vae_gan compute in one precision: give --precision the same for both"
         )
-    generator = as_in(networks[G], Autoencoding(networks[E], networks[G]))
-
-    def discriminator_term(round: Round) -> Terms:
-        """The adversarial loss once more, with reconstructions in place of samples."""
-        assert round.of_real is not None
-        made = round.make({"x": round.batch["x"], "noise": noise_of(round, generator.latents)})
-        out = seen(round, made)
-        metrics = {"reconstruction_probability": jnp.mean(jax.nn.sigmoid(out["logits"]))}
-        return ADVERSARIAL[rules.loss].discriminator(round.of_real["logits"], out["logits"]), metrics
-
-    def generator_term(round: Round) -> Terms:
-        x = round.batch["x"]
-        q = posterior(generator, {"params": round.own}, x, round.label, train=True)
-        z = q.at(noise_of(round, generator.latents))
-        made, kl = round.make(z), kl_gaussians(q)
-        distance = half_squares(round.judge(x)["features"], round.judge(made)["features"])
-        # what fools the discriminator must not move the encoder: section 3.2 there
-        out = seen(round, round.make(jax.lax.stop_gradient(z)))
-        real = None if round.of_real is None else round.of_real["logits"]
-        fooled = ADVERSARIAL[rules.loss].generator(out["logits"], real)
-        if rules.top_k != 1.0:
-            fooled = fooled * top_share(out["logits"], rules.at(rules.top_k, round.step))
-        return fooled + likeness * (distance + beta * kl), {
-            "reconstruction": jnp.mean(distance),
-            "kl": jnp.mean(kl),
-            "squared_error": jnp.mean(at_least_float32(made - x) ** 2),
-        }
-
-    method = gan.play({**networks, G: generator}, spec, transforms, rules, (discriminator_term,), (generator_term,))
+    generator = as_in(networks[G], Autoencoding(networks[G], networks[E]))
+    of_generator = partial(generator_term, generator, rules, likeness, beta)
+    of_discriminator = partial(discriminator_term, generator, rules)
+    method = gan.play({**networks, G: generator}, spec, transforms, rules, (of_discriminator,), (of_generator,))
 
     def posterior_of(weights: Weights, x: Array, label: Array | None) -> Gaussian:
         label = label if generator.classes else None
@@ -106,19 +83,39 @@ def build(
     return replace(method, encode=encode, abilities={**method.abilities, "posterior": posterior_of})
 
 
-class Autoencoding(nn.Module):
+def discriminator_term(generator: nn.Module, rules: Rules, round: Round) -> Terms:
+    """The adversarial loss once more, with reconstructions in place of samples."""
+    assert round.of_real is not None
+    made = round.make({"x": round.batch["x"], "noise": noise_of(round, generator.latents)})
+    out = seen(round, made)
+    metrics = {"reconstruction_probability": jnp.mean(jax.nn.sigmoid(out["logits"]))}
+    return ADVERSARIAL[rules.loss].discriminator(round.of_real["logits"], out["logits"]), metrics
+
+
+def generator_term(generator: nn.Module, rules: Rules, likeness: float, beta: float, round: Round) -> Terms:
+    """The adversarial loss of reconstructions, and the weighted bound."""
+    x = round.batch["x"]
+    q = posterior(generator, {"params": round.own}, x, round.label, train=True)
+    z = q.at(noise_of(round, generator.latents))
+    made, kl = round.make(z), kl_gaussians(q)
+    distance = half_squares(round.judge(x)["features"], round.judge(made)["features"])
+    # what fools the discriminator must not move the encoder: section 3.2 of the paper
+    out = seen(round, round.make(jax.lax.stop_gradient(z)))
+    real = None if round.of_real is None else round.of_real["logits"]
+    fooled = ADVERSARIAL[rules.loss].generator(out["logits"], real)
+    if rules.top_k != 1.0:
+        fooled = fooled * top_share(out["logits"], rules.at(rules.top_k, round.step))
+    return fooled + likeness * (distance + beta * kl), {
+        "reconstruction": jnp.mean(distance),
+        "kl": jnp.mean(kl),
+        "squared_error": jnp.mean(at_least_float32(made - x) ** 2),
+    }
+
+
+class Autoencoding(AroundGenerator):
     """A generator with an encoder, (x, label, train) -> mu, logvar [b, latents], that it owns."""
 
     encoder: nn.Module
-    network: nn.Module
-
-    @property
-    def latents(self) -> int:
-        return self.network.latents
-
-    @property
-    def classes(self) -> int:
-        return self.network.classes
 
     def __call__(
         self,
@@ -155,8 +152,7 @@ def noise_of(round: Round, latents: int) -> Float[Array, "b z"]:
 
 def seen(round: Round, made: Float[Array, "b *shape"]) -> Outputs:
     """What the judge makes of other fakes than the samples, augmented with draws of their own."""
-    shown: Callable[[Array, str], Array] = round.see
-    return round.judge(shown(round.view(made, "reconstruction"), "reconstruction"))
+    return round.judge(round.see(round.view(made, "reconstruction"), "reconstruction"))
 
 
 def half_squares(x: Float[Array, "b d"], y: Float[Array, "b d"]) -> Float[Array, "b"]:
