@@ -3,12 +3,14 @@
 import io
 import wave
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from genjax_art.errors import UsageError
-from genjax_art.media import synth
+from genjax_art.media import roll, synth
 from genjax_art.media.medium import write
 from genjax_art.media.roll import COLOURS, PITCH_HEIGHT, STEP_WIDTH, piano_roll, sheet, write_samples
 from genjax_art.music.midi import read_midi
@@ -106,3 +108,21 @@ def test_single_files_hold_all_pieces(tmp_path):
         write_samples(tmp_path / "a.ogg", batch(), roll_spec(2, 4), {})
     with pytest.raises(ValueError, match="shape"):
         write(tmp_path / "a.mid", batch(), roll_spec(4, 4), {})
+
+
+def test_a_view_of_a_roll_is_in_another_key_within_range_and_rests_once():
+    low, high = 3, 55  # of 60 rows: at most 3 down and 4 up
+    x = np.full((64, 32, 60, 8), -1, np.float32)
+    x[:, ::2, low, 0] = x[:, ::4, high, 3] = 1
+    x[0] = -1  # silence stays silence
+    found = np.asarray(jax.jit(roll.alike)(jnp.asarray(x), jax.random.key(0)))
+    assert found.shape == x.shape and set(np.unique(found)) == {-1.0, 1.0}
+    assert np.all(found[0] == -1)
+    moves, rests = set(), set()
+    for before, after in zip(x[1:], found[1:], strict=True):
+        (row,) = np.flatnonzero((after[..., 0] > 0).any(0))
+        moves.add(int(row) - low)
+        steps = np.flatnonzero((np.roll(before, row - low, 1) != after).any((1, 2)))
+        assert np.all(after[steps] == -1) and (not len(steps) or steps[-1] - steps[0] < 8)
+        rests.add(len(steps))
+    assert moves == set(range(-3, 5)) and len(rests) > 2

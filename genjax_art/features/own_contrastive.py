@@ -51,7 +51,7 @@ def build(known: Source, held: Source, *, steps: int = 600) -> Extractor:
             train(network, batches, shown, lambda out, _: contrast(out), name="own-contrastive", steps=steps, rate=RATE)
         )
 
-    weights = kept("own-contrastive", [VERSION, steps], known, make)
+    weights = kept("own-contrastive", [VERSION, steps, f"{alike.__module__}.{alike.__name__}"], known, make)
     variables = deep(weights)
 
     def apply(x: Float[Array, "b *shape"]) -> Mapping[str, Float[Array, "b _"]]:

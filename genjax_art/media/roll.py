@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -236,8 +237,16 @@ def read_music(file: Path, spec: ArraySpec) -> Reading:
     return Reading(printable(file.name), whole, song.tempo)
 
 
+def alike(x: Any, key: Any) -> Any:
+    """See `roll_views.py`, which needs JAX."""
+    from genjax_art.media.roll_views import alike
+
+    return alike(x, key)
+
+
 MEDIUM = Medium(
     metrics=("music_report",),
+    alike=alike,
     write=write_samples,
     sheet=sheet,
     samples=(".mid", ".wav", ".png"),
