@@ -23,7 +23,7 @@ class Generator(nn.Module):
         self.content, self.motion, self.frames = o["content"], o["motion"], shape[0]
         self.start, self.kick = nn.Linear(o["motion"], o["state"]), nn.Parameter(torch.full((o["motion"],), 0.1))
         self.gru = nn.GRU(o["motion"], o["state"], batch_first=True)
-        levels, norm = halvings(shape[1:-1], above=4), o["generator_norm"] == "batch"
+        levels, norm = halvings(shape[1:-1], above=4), o["generator_norm"] != "none"  # without labels all are one
         widths = [o["width"] * o["growth"] ** max(level - 1, 0) for level in range(len(levels))]
 
         def activation(width: int) -> list[nn.Module]:
@@ -31,13 +31,13 @@ class Generator(nn.Module):
 
         inputs = o["content"] + o["state"]
         layers: list[nn.Module] = [FromLatents(inputs, levels[-1], widths[-1], not norm), *activation(widths[-1])]
-        for level in range(len(levels) - 2, 0, -1):
+        full = o["finish"] == "convolution"
+        for level in range(len(levels) - 2, -1 if full else 0, -1):
             width = widths[level]
             layers += [SameConvTranspose(widths[level + 1], width, o["kernel"], levels[level], not norm)]
             layers += activation(width)
-        self.pictures = nn.Sequential(
-            *layers, SameConvTranspose(widths[1], shape[-1], o["kernel"], levels[0]), nn.Tanh()
-        )
+        last: nn.Module = SameConvTranspose(widths[1], shape[-1], o["kernel"], levels[0])
+        self.pictures = nn.Sequential(*layers, SameConv(widths[0], shape[-1], 3) if full else last, nn.Tanh())
 
     def forward(self, content: Tensor, motion: Tensor) -> Tensor:
         rows, frames = motion.shape[:2]
@@ -104,28 +104,35 @@ def video_step(
     average = copy.deepcopy(g)
     weights = {"frames": objective["frame_penalties"], "clips": objective["penalties"]}
 
-    def a_frame(x: Tensor) -> Tensor:
-        place = torch.randint(x.shape[2], (len(x),))
-        return x[torch.arange(len(x)), :, place].contiguous(memory_format=torch.channels_last)
+    judged_frames = int(objective["frames_judged"])
+
+    def some_frames(x: Tensor) -> Tensor:  # of each clip, none twice, clip after clip
+        order = torch.rand(len(x), x.shape[2]).argsort(1)[:, :judged_frames]
+        chosen = x[torch.arange(len(x))[:, None], :, order].flatten(0, 1)
+        return chosen.contiguous(memory_format=torch.channels_last)
 
     def whole(x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last_3d)
 
-    views: dict[str, Callable[[Tensor], Tensor]] = {"frames": a_frame, "clips": whole}
+    views: dict[str, Callable[[Tensor], Tensor]] = {"frames": some_frames, "clips": whole}
+    each = {"frames": judged_frames, "clips": 1}  # examples of one logit, which is their mean
 
     def seen(name: str, x: Tensor, fake: Tensor) -> Tensor:
         return torch.cat([views[name](x), views[name](fake)])
 
+    def mean_logits(name: str, x: Tensor) -> Tensor:
+        return nets[name](x).view(-1, each[name]).mean(1)
+
     def judged(name: str, x: Tensor, fake: Tensor) -> Tensor:
         both = seen(name, x, fake).detach().requires_grad_()
-        logits = nets[name](both)
+        logits = mean_logits(name, both)
         (slope,) = torch.autograd.grad(logits.sum(), both, create_graph=True)
-        of_real, of_fake = slope.square().flatten(1).sum(1).chunk(2)
+        of_real, of_fake = slope.square().reshape(len(logits), -1).sum(1).chunk(2)
         real, fake = logits.chunk(2)
         return (F.softplus(fake - real) + weights[name]["r1"] * of_real + weights[name]["r2"] * of_fake).mean()
 
     def fooled(name: str, x: Tensor, fake: Tensor) -> Tensor:
-        real, of_fake = nets[name](seen(name, x, fake)).chunk(2)
+        real, of_fake = mean_logits(name, seen(name, x, fake)).chunk(2)
         return F.softplus(real - of_fake).mean()
 
     def step(x: Tensor) -> Mapping[str, Tensor]:
@@ -180,15 +187,16 @@ def load(module: nn.Module, params: Any) -> nn.Module:
     put(module.gru.bias_ih_l0, gru["input"]["bias"])
     put(module.gru.weight_hh_l0, np.asarray(gru["recurrent"]).T)
     put(module.gru.bias_hh_l0, np.concatenate([np.zeros(2 * size, np.float32), np.asarray(gru["bias"])]))
-    first, *others = [layer for layer in module.pictures if isinstance(layer, FromLatents | SameConvTranspose)]
+    first, *others = [
+        layer for layer in module.pictures if isinstance(layer, FromLatents | SameConvTranspose | SameConv)
+    ]
     levels = sorted((name for name in params if name.startswith("Level_")), reverse=True)
     put(module.kick, params["kick"])
     put_layer(module.start, params["Dense_0"])
     put_layer(first.dense, params["Dense_1"])
-    for layer, ours in zip(
-        others, [*(params[name]["ConvTranspose_0"] for name in levels), params["ConvTranspose_0"]], strict=True
-    ):
-        put_layer(layer, ours, turned=True)
+    last = next(params[name] for name in ("ConvTranspose_0", "Conv_0") if name in params)
+    for layer, ours in zip(others, [*(params[name]["ConvTranspose_0"] for name in levels), last], strict=True):
+        put_layer(layer, ours, turned=isinstance(layer, SameConvTranspose))
     norms = [layer for layer in module.pictures if isinstance(layer, nn.BatchNorm2d)]
     activated = [params.get("Activated_0"), *(params[name]["Activated_0"] for name in levels)]
     for layer, ours in zip(norms, activated, strict=False):
