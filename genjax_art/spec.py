@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from jaxtyping import Array, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 Params = Mapping[str, Any]  # one network's parameters (a Flax "params" collection)
 Batch = Mapping[str, Array]  # "x": Float[b *shape] in the spec's range; "label": Int[b], where there are labels
 Key = PRNGKeyArray
 Keys = Shaped[Array, " n"]  # one key for each example
+Label = Int[Array, " b"] | Float[Array, "b classes"]  # the class of each example, or its shares of all of them
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from math import prod
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.models.layers import Conv, ConvTranspose, coarsest, crop, one_hot, pyramid
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 he = nn.initializers.he_normal()
 
@@ -24,7 +24,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, x: Float[Array, "b *shape"], label: Label | None = None, train: bool = True
     ) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
         """mu and logvar of q(z|x)."""
         del train
@@ -48,7 +48,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b *shape"]:
         """Raw outputs, which a likelihood reads."""
         del train

@@ -30,7 +30,7 @@ from genjax_art.models.layers import (
     wide,
 )
 from genjax_art.models.norms import GeneratorNorm, MinibatchDeviation, normalised, spectral
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 DiscriminatorNorm = Literal["none", "batch", "spectral"]
 glorot = nn.initializers.glorot_uniform()
@@ -48,7 +48,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b *shape"]:
         strides = pyramid(self.spec.space, above=7)
         base = coarsest(self.spec.space, strides)
@@ -65,7 +65,7 @@ class Generator(nn.Module):
         return into_range(Conv(self.spec.channels, self.kernel, kernel_init=glorot)(h), self.spec)
 
     def finer(
-        self, h: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool, level: int
+        self, h: Float[Array, "b *space c"], label: Label | None, train: bool, level: int
     ) -> Float[Array, "b *space2 d"]:
         """From the extents below `level` to those at it."""
         strides, bias = pyramid(self.spec.space, above=7), self.norm == "none"
@@ -74,9 +74,7 @@ class Generator(nn.Module):
         h = crop(h, coarsest(self.spec.space, strides[:level]))
         return nn.leaky_relu(self.normalise(h, label, train), 0.2)
 
-    def normalise(
-        self, h: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
-    ) -> Float[Array, "b *space c"]:
+    def normalise(self, h: Float[Array, "b *space c"], label: Label | None, train: bool) -> Float[Array, "b *space c"]:
         return normalised(h, self.norm, self.classes, label, train)
 
 

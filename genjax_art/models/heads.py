@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import one_hot
+from genjax_art.spec import Label
 
 
 class WithHead(nn.Module):
@@ -51,7 +52,7 @@ class WithCodes(AroundGenerator):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b *shape"]:
         category, numbers = codes_of(z, self.categories, self.continuous)
         noise = z[:, self.categories + self.continuous :]

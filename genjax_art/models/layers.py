@@ -6,12 +6,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
 from genjax_art.models import convolution
 from genjax_art.shards import global_mean
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 Initializer = Callable[..., Array]
 MOMENTUM, EPSILON = 0.9, 1e-5  # of batch norm
@@ -121,9 +121,18 @@ class BatchNorm(nn.Module):
         return y.astype(x.dtype)
 
 
-def one_hot(label: Int[Array, " b"], classes: int, dtype: Any = jnp.float32) -> Float[Array, "b classes"]:
-    """Rows of the identity, in the dtype of what they are put beside; a label outside 0..classes-1 gives zeros."""
-    return (label[:, None] == jnp.arange(classes)[None, :]).astype(dtype)
+def one_hot(label: Label, classes: int, dtype: Any = jnp.float32) -> Float[Array, "b classes"]:
+    """Rows of the identity, in the dtype of what they are put beside; a label outside 0..classes-1 gives zeros. Shares
+    of the classes stay what they are."""
+    hot = label if label.ndim == 2 else label[:, None] == jnp.arange(classes)[None, :]
+    return hot.astype(dtype)
+
+
+def looked_up(embedding: nn.Embed, label: Label) -> Float[Array, "b d"]:
+    """The row of each label; of shares of the classes their mean by these."""
+    table = embedding.embedding
+    found: Array = embedding(label) if label.ndim == 1 else label.astype(table.dtype) @ table
+    return found
 
 
 def wide(x: Float[Array, "*s"]) -> Float[Array, "*s"]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from genjax_art.models.layers import into_range, one_hot, wide
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 
 class Generator(nn.Module):
@@ -24,7 +24,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b *shape"]:
         del train
         h = jnp.concatenate([z, jnp.sign(z)], -1) if self.signs else z

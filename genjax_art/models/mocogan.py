@@ -15,7 +15,7 @@ from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
@@ -24,7 +24,7 @@ from genjax_art.models.dcgan import DiscriminatorNorm, glorot
 from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, into_range, one_hot, pyramid
 from genjax_art.models.norms import GeneratorNorm, normalised
 from genjax_art.models.recurrent import GRU
-from genjax_art.spec import ArraySpec, Key
+from genjax_art.spec import ArraySpec, Key, Label
 
 Latents = dict[str, Array]
 Finish = Literal["transposed", "convolution"]
@@ -37,9 +37,7 @@ class Activated(nn.Module):
     classes: int
 
     @nn.compact
-    def __call__(
-        self, h: Float[Array, "n *space c"], label: Int[Array, " n"] | None, train: bool
-    ) -> Float[Array, "n *space c"]:
+    def __call__(self, h: Float[Array, "n *space c"], label: Label | None, train: bool) -> Float[Array, "n *space c"]:
         return nn.leaky_relu(normalised(h, self.norm, self.classes, label, train), 0.2)
 
 
@@ -54,9 +52,7 @@ class Level(nn.Module):
     classes: int
 
     @nn.compact
-    def __call__(
-        self, h: Float[Array, "n *space c"], label: Int[Array, " n"] | None, train: bool
-    ) -> Float[Array, "n *space2 d"]:
+    def __call__(self, h: Float[Array, "n *space c"], label: Label | None, train: bool) -> Float[Array, "n *space2 d"]:
         h = ConvTranspose(self.width, self.kernel, self.stride, self.norm == "none", kernel_init=glorot)(h)
         return Activated(self.norm, self.classes)(crop(h, self.space), label, train)
 
@@ -83,16 +79,14 @@ class Generator(nn.Module):
         return {name: normal(fold(key, name), shape) for name, shape in shapes.items()}
 
     @nn.compact
-    def __call__(
-        self, z: Latents, label: Int[Array, " b"] | None = None, train: bool = True
-    ) -> Float[Array, "b t h w c"]:
+    def __call__(self, z: Latents, label: Label | None = None, train: bool = True) -> Float[Array, "b t h w c"]:
         content, noise = z["content"], z["motion"]
         rows, frames = noise.shape[:2]
         content = content if content.ndim == 3 else repeated(content, frames)
         if label is not None:  # content and motion may both depend on it
             hot = repeated(one_hot(label, self.classes, noise.dtype), frames)
             content, noise = (jnp.concatenate([own, hot], -1) for own in (content, noise))
-            label = jnp.repeat(label, frames)
+            label = jnp.repeat(label, frames, 0)
         start = jnp.tanh(nn.Dense(self.state)(noise[:, 0]))
         kick = self.param("kick", nn.initializers.constant(0.1), (noise.shape[-1],))
         codes = GRU(self.state)(noise * kick[None, None], start)
@@ -100,7 +94,7 @@ class Generator(nn.Module):
         x = self.pictures(each.reshape(rows * frames, -1), label, train)
         return x.reshape(rows, frames, *x.shape[1:])
 
-    def pictures(self, h: Float[Array, "n d"], label: Int[Array, " n"] | None, train: bool) -> Float[Array, "n h w c"]:
+    def pictures(self, h: Float[Array, "n d"], label: Label | None, train: bool) -> Float[Array, "n h w c"]:
         """A picture of each row."""
         space = self.spec.space[1:]
         strides = pyramid(space, above=4)

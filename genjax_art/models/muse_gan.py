@@ -23,7 +23,7 @@ from genjax_art.errors import UsageError
 from genjax_art.models.layers import BatchNorm, wide
 from genjax_art.music.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT, is_bars
 from genjax_art.music.tokens import in_range
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 OCTAVES, SEMITONES = 5, 12
 SHARPNESS = 5.0  # root mean square of a softmax's logits; set by hand: one pitch dominates, the others keep gradients
@@ -54,7 +54,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b t p c"]:
         del label
         w, steps, voices = self.width, self.spec.shape[0], self.spec.channels // 2

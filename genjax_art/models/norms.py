@@ -5,11 +5,11 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import BatchNorm, wide
-from genjax_art.spec import Key
+from genjax_art.models.layers import BatchNorm, looked_up, wide
+from genjax_art.spec import Key, Label
 
 GeneratorNorm = Literal["none", "batch", "conditional_batch"]
 # Not "batch_stats": they depend on the weights alone, so examples stay independent of one another.
@@ -39,7 +39,7 @@ def near_one(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Arra
 
 
 def normalised(
-    h: Float[Array, "b *space c"], norm: GeneratorNorm, classes: int, label: Int[Array, " b"] | None, train: bool
+    h: Float[Array, "b *space c"], norm: GeneratorNorm, classes: int, label: Label | None, train: bool
 ) -> Float[Array, "b *space c"]:
     """`h` by a norm of generators, whose layer belongs to the module that calls this."""
     if norm == "conditional_batch":
@@ -53,15 +53,13 @@ class ConditionalBatchNorm(nn.Module):
     classes: int  # 0: unconditional
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
-    ) -> Float[Array, "b *space c"]:
+    def __call__(self, x: Float[Array, "b *space c"], label: Label | None, train: bool) -> Float[Array, "b *space c"]:
         if label is None:
             return BatchNorm()(x, train)
         y = BatchNorm(affine=False)(x, train)
         tables = {"gain": near_one, "bias": nn.initializers.zeros}
         gain, bias = (
-            nn.Embed(self.classes, x.shape[-1], embedding_init=init, name=name)(label).reshape(
+            looked_up(nn.Embed(self.classes, x.shape[-1], embedding_init=init, name=name), label).reshape(
                 -1, *(1,) * (x.ndim - 2), x.shape[-1]
             )
             for name, init in tables.items()

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import Conv, again, coarsest, crop, everywhere, pyramid, wide
+from genjax_art.models.layers import Conv, again, coarsest, crop, everywhere, looked_up, pyramid, wide
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 GROUP = 16  # channels per group of the 3x3 convolution
 GAIN = sqrt(2 / (1 + 0.2**2))  # of LeakyReLU 0.2: it keeps the second moment
@@ -89,14 +89,14 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b *shape"]:
         del train
         space, strides = self.spec.space, pyramid(self.spec.space, above=4)
         base = coarsest(space, strides)
         if label is not None:
             embedding = nn.Embed(self.classes, self.latents, embedding_init=nn.initializers.normal(1.0))
-            z = jnp.concatenate([z, embedding(label)], -1)
+            z = jnp.concatenate([z, looked_up(embedding, label)], -1)
         h = nn.Dense(self.widths[0], use_bias=False, kernel_init=scaled(1.0))(z)
         basis = self.param("basis", nn.initializers.normal(1.0), (1, *base, self.widths[0]))
         h = basis * h.reshape(-1, *(1,) * len(base), self.widths[0])

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from genjax_art.models.layers import BatchNorm, Conv, again, coarsest, crop, into_range, pyramid, wide
 from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 glorot = nn.initializers.glorot_uniform()
 
@@ -43,9 +43,7 @@ class UpBlock(nn.Module):
     classes: int
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b *space c"], label: Int[Array, " b"] | None, train: bool
-    ) -> Float[Array, "b *space2 d"]:
+    def __call__(self, x: Float[Array, "b *space c"], label: Label | None, train: bool) -> Float[Array, "b *space2 d"]:
         h = upsample(nn.relu(ConditionalBatchNorm(self.classes)(x, label, train)), self.stride)
         h = Conv(self.width, 3, bias=False, kernel_init=glorot)(h)  # the norm takes a bias away
         h = nn.relu(ConditionalBatchNorm(self.classes)(h, label, train))
@@ -79,7 +77,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b *shape"]:
         space, strides = self.spec.space, pyramid(self.spec.space, above=4)
         base = coarsest(space, strides)

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
 from genjax_art.models import dcgan
 from genjax_art.models.dcgan import DiscriminatorNorm
 from genjax_art.models.layers import into_range, wide
 from genjax_art.models.norms import GeneratorNorm
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 
 class Generator(nn.Module):
@@ -36,7 +36,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Float[Array, "b z"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, z: Float[Array, "b z"], label: Label | None = None, train: bool = True
     ) -> Float[Array, "b t h w c"]:
         moving, still = self.foreground(z, label, train), self.background(z, label, train)
         mask = jax.nn.sigmoid(wide(moving[..., -1:]))

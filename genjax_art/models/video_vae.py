@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
 from genjax_art.models.coupling import Coupling
 from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, one_hot, pyramid, wide
 from genjax_art.models.recurrent import GRU
-from genjax_art.spec import ArraySpec
+from genjax_art.spec import ArraySpec, Label
 
 he = nn.initializers.he_normal()
 COUPLING_UNITS = 64
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b t h w c"], noise: Float[Array, "b f"], label: Int[Array, " b"] | None = None
+        self, x: Float[Array, "b t h w c"], noise: Float[Array, "b f"], label: Label | None = None
     ) -> tuple[Moments, Moments]:
         """q(f|x), and q(z|f,x) for the f = mu + sigma * `noise`, of any number of frames."""
         b, t = x.shape[:2]
@@ -102,12 +102,12 @@ class Prior(nn.Module):
         self.cell = GRU(self.recurrent)
         self.moments = ToMoments(self.motion)
 
-    def __call__(self, z: Float[Array, "b t m"], label: Int[Array, " b"] | None = None) -> Moments:
+    def __call__(self, z: Float[Array, "b t m"], label: Label | None = None) -> Moments:
         """The moments of each z_t given the ones before it."""
         before = jnp.pad(z[:, :-1], ((0, 0), (1, 0), (0, 0)))
         return self.moments(self.cell(self._see(before, label), self._start(z)))
 
-    def drive(self, noise: Float[Array, "b t m"], label: Int[Array, " b"] | None = None) -> Float[Array, "b t m"]:
+    def drive(self, noise: Float[Array, "b t m"], label: Label | None = None) -> Float[Array, "b t m"]:
         """Motion from standard normal noise: z_t = mu_t + sigma_t noise_t, one after another."""
 
         def body(module: "Prior", carry: tuple[Array, Array], noise: Array) -> tuple[tuple[Array, Array], Array]:
@@ -172,7 +172,7 @@ class Decoder(nn.Module):
         self,
         f: Float[Array, "b f"] | Float[Array, "b t f"],
         z: Float[Array, "b t m"],
-        label: Int[Array, " b"] | None = None,
+        label: Label | None = None,
     ) -> Float[Array, "b t h w c"]:
         """Raw outputs, which a likelihood reads, of as many frames as z has; f is of the clip or of each frame."""
         f = f if f.ndim == 3 else f[:, None]

@@ -9,13 +9,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.errors import unknown
 from genjax_art.keys import fold
 from genjax_art.losses.variational import LIKELIHOODS, Gaussian, Likelihood
 from genjax_art.objectives.method import Method, Weights, standard_normal
-from genjax_art.spec import ArraySpec, Key, Keys, Params
+from genjax_art.spec import ArraySpec, Key, Keys, Label, Params
 from genjax_art.train.player import Loss, Player
 
 VAE = "vae"
@@ -33,25 +33,23 @@ class Autoencoder:
     p_x: Likelihood  # which reads the decoder's outputs
     spec: ArraySpec
 
-    def posterior(
-        self, params: Params, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None, *, train: bool
-    ) -> Gaussian:
+    def posterior(self, params: Params, x: Float[Array, "b *shape"], label: Label | None, *, train: bool) -> Gaussian:
         """q(z|x), mu and logvar [b, z]."""
         return Gaussian(*self.encoder.apply({"params": params["encoder"]}, x, self._seen(label), train=train))
 
     def log_likelihood(
-        self, params: Params, z: Float[Array, "b z"], x: Float[Array, "b *shape"], label: Int[Array, " b"] | None
+        self, params: Params, z: Float[Array, "b z"], x: Float[Array, "b *shape"], label: Label | None
     ) -> Float[Array, " b"]:
         """log p(x|z) in training, nats."""
         outputs = self.decoder.apply({"params": params["decoder"]}, z, self._seen(label), train=True)
         return self._log_prob(params, outputs, x)
 
     def log_likelihoods(
-        self, params: Params, z: Float[Array, "b k z"], x: Float[Array, "b *shape"], label: Int[Array, " b"] | None
+        self, params: Params, z: Float[Array, "b k z"], x: Float[Array, "b *shape"], label: Label | None
     ) -> Float[Array, "b k"]:
         """As `log_likelihood`, of k latents for each x, which is not repeated for them."""
         b, k = z.shape[:2]
-        label = None if label is None else jnp.repeat(label, k)
+        label = None if label is None else jnp.repeat(label, k, 0)
         outputs = self.decoder.apply({"params": params["decoder"]}, z.reshape(b * k, -1), self._seen(label), train=True)
         of_one = functools.partial(self._log_prob, params, x=x)
         return jax.vmap(of_one, in_axes=1, out_axes=1)(outputs.reshape(b, k, *outputs.shape[1:]))

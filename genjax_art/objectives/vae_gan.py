@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
 from genjax_art.keys import fold
@@ -32,7 +32,7 @@ from genjax_art.objectives.method import Method, Weights
 from genjax_art.objectives.rounds import G, Outputs, Round
 from genjax_art.objectives.rules import DEFAULT, Rules
 from genjax_art.shards import global_normal
-from genjax_art.spec import ArraySpec, Keys
+from genjax_art.spec import ArraySpec, Keys, Label
 
 E = "encoder"
 Terms = tuple[Float[Array, "b"], Mapping[str, Float[Array, ""]]]
@@ -120,7 +120,7 @@ class Autoencoding(AroundGenerator):
     def __call__(
         self,
         z: Float[Array, "b z"] | Mapping[str, Float[Array, "b ..."]],
-        label: Int[Array, " b"] | None = None,
+        label: Label | None = None,
         train: bool = True,
     ) -> Float[Array, "b *shape"]:
         """z decoded; of examples with standard normal numbers, {"x": [b, *shape], "noise": [b, z]}, reconstructions,
@@ -133,7 +133,7 @@ class Autoencoding(AroundGenerator):
         return made
 
     def encode(
-        self, x: Float[Array, "b *shape"], label: Int[Array, " b"] | None = None, train: bool = True
+        self, x: Float[Array, "b *shape"], label: Label | None = None, train: bool = True
     ) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
         found: Any = self.encoder(x, label, train)
         return found
