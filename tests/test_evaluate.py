@@ -354,7 +354,9 @@ def test_candidates_are_trained_measured_and_one_is_recommended(quick_runs, tmp_
     results = json.loads((tmp_path / "out/evaluation/results.json").read_text())
     assert results["step"] == "20" and results["KD-own"]["samples"]["n_fake"] == 40
     assert ("No recommendation" in printed) == results["vetoed"] and "samples/s" in printed
-    with pytest.raises(ValueError, match="vae"):  # nothing is overwritten
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation", "vae"]
+    monkeypatch.setattr(choose, "train", None)
+    with pytest.raises(ValueError, match="vae"):  # nothing is overwritten, nor trained in vain
         evaluate.evaluate(["choose", *words])
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import jax
@@ -27,7 +28,7 @@ from genjax_art.metrics.record import Record
 from genjax_art.metrics.seen import KS
 from genjax_art.options import parse
 from genjax_art.run.held_out import A_PART, NothingHeldOut, held_out
-from genjax_art.run.layout import claim
+from genjax_art.run.layout import check_folder, claim
 from genjax_art.run.training import run as train
 from genjax_art.spec import ArraySpec
 from genjax_art.train.process import prepare_process
@@ -118,6 +119,8 @@ def choose(arguments: Sequence[str]) -> int:
     like = _with_held_out(like)  # before anything is trained
     source, tried = build_source(like.experiment), []
     chosen = select(command.candidates, source)
+    for candidate in chosen:
+        check_folder(command.out / candidate.name, PROBE, resume=False)  # all of them, before the first is trained
     for candidate in chosen:
         asked = [candidate.preset, *candidate.words, *_fitting(candidate, source.spec), *words]
         folder = command.out / candidate.name
@@ -220,16 +223,17 @@ def _train(
 ) -> tuple[int, float]:
     """Trains for about `share` seconds, compiling included: status and seconds.
 
-    The speed is known from a few steps before, in a folder of their own.
+    The speed is known from a few steps before, in a folder that is not kept.
     """
     began = time.monotonic()
-    probe = folder.with_name(f"{folder.name}.probe")
-    often = ["--log-every", "4", "--sample-every", "0", "--save-every", str(PROBE)]
-    status = _run([*words, *often, "--steps", str(PROBE), "--run-dir", str(probe)], like, source)
-    if status:
-        return status, 0.0
-    spent = time.monotonic() - began
-    step = _seconds_per_step(probe)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
+        probe = Path(aside) / "probe"
+        often = ["--log-every", "4", "--sample-every", "0", "--save-every", str(PROBE)]
+        status = _run([*words, *often, "--steps", str(PROBE), "--run-dir", str(probe)], like, source)
+        if status:
+            return status, 0.0
+        spent, step = time.monotonic() - began, _seconds_per_step(probe)
     steps = max(LEAST, int((share - 2 * (spent - PROBE * step)) / step))  # compiled once more
     began = time.monotonic()
     every = ["--save-every", str(steps), "--sample-every", "0"]
