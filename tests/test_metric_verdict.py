@@ -55,9 +55,14 @@ def test_novelty_is_undecided_style_on_the_manifold():
     assert read(replace(READ, style_entropy=None), READ).words == ("like the data",)
 
 
-def test_truncation_alone_is_no_copying():
+def test_truncation_alone_is_no_copying_and_nearness_is_said():
     near = replace(READ, copy_test=-9.0)
-    assert read(near, READ).words == ("like the data",)
+    assert read(near, READ).words == ("near the training data",) and not read(near, READ).vetoed
+    assert "C_T -9.0" in read(near, READ).sentence
+    assert read(replace(near, copy_rate=0.3), READ).words == ("copies",)
+    assert read(replace(near, style_entropy=0.6), READ).words == ("new",)
+    for unknown in (math.nan, -2.9, 9.0):
+        assert read(replace(READ, copy_test=unknown), READ).words == ("like the data",)
     assert read(replace(near, density=1.5, rarity=1.5), READ).words == ("truncated",)
     assert read(replace(near, density=1.5, rarity=1.5, copy_test=0.0), READ).words == ("like the data",)
 

@@ -24,7 +24,8 @@ from genjax_art.metrics.subject import Subject
 COPIES = 0.05  # share of copies from which on samples are copies
 OFF_DENSITY, OFF_REALISM = 0.5, 0.85  # of the held-out data's: below both, samples lie off the manifold
 COLLAPSED_VENDI, COLLAPSED_TWINS = 0.5, 0.5  # of the held-out data's Vendi score; share of samples with a twin
-TRUNCATED_DENSITY, TRUNCATED_RARITY, TRUNCATED_TEST = 1.15, 0.97, -3.0
+TRUNCATED_DENSITY, TRUNCATED_RARITY = 1.15, 0.97
+NEAR_TEST = -3.0  # C_T below which samples lie nearer to the training data than held-out data do
 ROUGH_DENSITY = 0.75  # of the held-out data's: undecided samples there are malformed, not new
 NEW_ENTROPY = 0.1  # nats above the held-out data's
 FEW = 100  # held-out examples below which much that is wrong cannot be told from chance
@@ -51,8 +52,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`words` names the case: "copies", "off the manifold", "collapsed", "truncated", "rough", "new" or
-    "like the data"."""
+    """`words` names the case: "copies", "off the manifold", "collapsed", "truncated", "rough", "new", "near the
+    training data" or "like the data"."""
 
     words: tuple[str, ...]
     sentence: str
@@ -101,11 +102,11 @@ def readings(
 
 
 def read(samples: Reading, held: Reading) -> Verdict:
-    """Names the case: the vetoes that hold and collapse, or else the first that holds of truncation, roughness, novelty
-    and likeness."""
+    """Names the case: the vetoes that hold and collapse, or else the first that holds of truncation, roughness,
+    novelty, nearness and likeness."""
     off = _off(samples, held)
     found = [case for case in (_copies(samples), off, _collapsed(samples, held, far=off is not None)) if case]
-    rest = (_truncated(samples, held), _rough(samples, held), _new(samples, held))
+    rest = (_truncated(samples, held), _rough(samples, held), _new(samples, held), _near(samples))
     found = found or [case for case in rest if case][:1]
     variety = f"{samples.vendi / held.vendi:.0%} of the held-out data's variety"
     found = found or [("like the data", f"no copies, on the manifold, {variety}")]
@@ -139,7 +140,7 @@ def _collapsed(samples: Reading, held: Reading, *, far: bool) -> Case:
 def _truncated(samples: Reading, held: Reading) -> Case:
     denser = samples.density > TRUNCATED_DENSITY * held.density
     common = samples.rarity < TRUNCATED_RARITY * held.rarity
-    if not (denser and common and samples.copy_test < TRUNCATED_TEST):
+    if not (denser and common and samples.copy_test < NEAR_TEST):
         return None
     return (
         "truncated",
@@ -162,6 +163,16 @@ def _new(samples: Reading, held: Reading) -> Case:
         f"on the manifold and no copies, with styles less decided than the data's ({ours:.2f}, not {theirs:.2f} nats)"
     )
     return "new", words
+
+
+def _near(samples: Reading) -> Case:
+    if not samples.copy_test < NEAR_TEST:
+        return None
+    return (
+        "near the training data",
+        f"samples are nearer to training examples than held-out data are (C_T {samples.copy_test:.1f}), without being "
+        "copies: learnt by heart in part, or smoother than the data; look at the nearest ones",
+    )
 
 
 def measure(subject: Subject) -> dict[str, Any]:
