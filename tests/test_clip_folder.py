@@ -1,6 +1,7 @@
 """The user's own clips: layouts, windows, what is skipped and refused, and what goes on after an interruption."""
 
 import json
+import resource
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -275,6 +276,22 @@ def test_a_film_larger_than_what_is_kept_in_memory(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(GrowingArray, "append", watched)
     assert middles(tmp_path / "own")[""] == [[i, i + 1, i + 2] for i in range(0, 249, 3)]
     assert most[0] < 10 * 3 * 64
+
+
+def test_an_mp4_of_ten_gigabytes_is_read_where_its_frames_are(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    path = video(tmp_path / "own" / "a.mp4", [10, 60, 110, 160, 210, 240])
+    size = 10 * 2**30
+    with path.open("ab") as file:
+        file.write((1).to_bytes(4, "big") + b"free" + size.to_bytes(8, "big"))  # a box of nothing, with holes on disk
+        try:
+            file.truncate(file.tell() - 16 + size)
+        except OSError as error:  # a file system without holes
+            pytest.skip(str(error))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    clips = np.asarray(middles(tmp_path / "own")[""])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 512 * 1024  # KiB
+    np.testing.assert_allclose(clips, [[10, 60, 110], [160, 210, 240]], atol=8)  # MP4 keeps colours but roughly
 
 
 def test_the_shared_sprites_are_read_as_their_readme_says(shared_data: Path, tmp_path: Path) -> None:
