@@ -54,6 +54,22 @@ def test_many_blocks_and_chunks_are_as_one(monkeypatch):
         np.testing.assert_array_equal(mine, full)
 
 
+@pytest.mark.parametrize("devices", [1, 3, 8])
+@pytest.mark.parametrize(("n", "k"), [(150, 5), (150, 1), (70, 30), (9, 8)])
+def test_pairs_of_one_set_that_are_seen_once_are_seen_from_both_sides(n, k, devices, monkeypatch):
+    """Chunks that begin within a block, copies on both sides of their ends, and more neighbours than a chunk has."""
+    x = np.random.default_rng(n).normal(size=(n, 4))
+    x[n // 2 :: 7] = x[: len(x[n // 2 :: 7])]
+    some = jax.local_devices()[:devices]
+    monkeypatch.setattr("jax.local_devices", lambda: some)
+    monkeypatch.setattr(stream, "ROWS", 8)
+    monkeypatch.setattr(stream, "COLUMNS", 64)
+    found, index = nearest_others(x, k)
+    np.testing.assert_allclose(found, np.sort(others(x), 1)[:, :k], rtol=1e-13)
+    np.testing.assert_allclose(np.take_along_axis(others(x), index, 1), found, rtol=1e-13)
+    assert all(len({*row, i}) == k + 1 for i, row in enumerate(index.tolist()))
+
+
 def test_one_device_finds_what_eight_find(monkeypatch):
     x, y = sets()
     radii = others(x)[:, :2], others(y)[:, :2]

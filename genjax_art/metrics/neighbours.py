@@ -15,7 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Int64
 
-from genjax_art.metrics.stream import Block, Fold, Frame, chunks, features, frame_of, lost, pairs_of, sweep
+from genjax_art.metrics.stream import (
+    Block,
+    Fold,
+    Frame,
+    Half,
+    chunks,
+    features,
+    frame_of,
+    lost,
+    pairs_of,
+    sweep,
+    sweep_half,
+)
 
 SPARE = 3  # candidates more than asked for: where float32 has two of them the wrong way round, float64 sees both
 GROUP = 32  # columns of which only the least is looked at first
@@ -34,7 +46,8 @@ def nearest(
     Raises:
       ValueError: fewer than k rows of `reference`, no queries, or features that are not finite.
     """
-    return _distances(queries, reference, k, others=False)
+    score, index, unit = least(_by_distance, queries, reference, np.zeros(len(reference)), k)
+    return np.sqrt(score) * unit, index
 
 
 def nearest_others(x: Float[np.ndarray, "n d"], k: int) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"]]:
@@ -43,12 +56,28 @@ def nearest_others(x: Float[np.ndarray, "n d"], k: int) -> tuple[Float64[np.ndar
     Raises:
       ValueError: fewer than k + 1 rows, or features that are not finite.
     """
-    return _distances(x, x, k, others=True)
+    features(x, "a search for neighbours", k + 1)
+    frame, spare = frame_of(x), min(k + SPARE, len(x))
+    found, index = np.empty((len(x), k)), np.empty((len(x), k), np.int64)
+    pool = _Pool(_by_distance, frame, x, x, np.zeros(len(x)), others=True)
+    waiting = (np.full((len(x), spare), np.inf, np.float32), np.full((len(x), spare), NOWHERE, np.int32))
+    for some, own, columns in sweep_half(_others_fold(spare), _start(spare), frame, x):
+        least_of, number_of = _merged([(waiting[0][some], waiting[1][some]), own], spare)
+        pool.settle(some, least_of[:, -1], number_of, found, index)
+        later = slice(some.stop, None)
+        given = [(value[later], number[later]) for value, number in zip(*columns, strict=True)]
+        waiting[0][later], waiting[1][later] = _merged([(waiting[0][later], waiting[1][later]), *given], spare)
+    return np.sqrt(found) * frame.unit, index
 
 
-def _distances(queries: Any, reference: Any, k: int, others: bool) -> tuple[np.ndarray, np.ndarray]:
-    score, index, unit = least(_by_distance, queries, reference, np.zeros(len(reference)), k, others=others)
-    return np.sqrt(score) * unit, index
+Ranked = tuple[Float[np.ndarray, "n c"], Int[np.ndarray, "n c"]]  # scores and the numbers that have them
+
+
+def _merged(parts: Sequence[Ranked], k: int) -> Ranked:
+    """The k least of all parts, rising; of equal scores the lower numbers first."""
+    value, number = (np.concatenate(both, 1) for both in zip(*parts, strict=True))
+    order = np.lexsort((number, value), axis=1)[:, :k]
+    return np.take_along_axis(value, order, 1), np.take_along_axis(number, order, 1)
 
 
 def _by_distance(xp: Any, square: Any, value: Any) -> Any:
@@ -68,34 +97,27 @@ def least(
     values: Float64[np.ndarray, " m"],
     k: int,
     *,
-    others: bool = False,
     per_unit: float = 0.0,
 ) -> tuple[Float64[np.ndarray, "n k"], Int64[np.ndarray, "n k"], float]:
     """The k columns of least `score` of each query: scores, numbers, and the unit that distances were divided by.
 
     Args:
       values: one for each column; multiplied by unit^`per_unit` before a score sees it.
-      others: both sets are one, and no row counts as its own neighbour.
 
     Raises:
       ValueError: too few columns, no queries, or features that are not finite.
     """
     features(queries, "a search for neighbours")
-    features(reference, "a search for neighbours", k + others)
+    features(reference, "a search for neighbours", k)
     frame = frame_of(reference, queries)
     values = values * frame.unit**per_unit
     spare = min(k + SPARE, len(reference))
-    fold, column = _least_fold(score, spare, others), values.astype(np.float32)
+    fold, column = _least_fold(score, spare), values.astype(np.float32)
     passes = sweep(fold, _start(spare), frame, queries, reference, (), (column,))
     found, index = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
-    pool = _Pool(score, frame, queries, reference, values, others)
+    pool = _Pool(score, frame, queries, reference, values, others=False)
     for some, (bound, candidates), _, _ in passes:
-        rows = np.arange(some.start, some.stop)
-        best, which = pool.settled(rows, candidates)
-        found[some], index[some] = best[:, :k], which[:, :k]
-        # a column that was left out scores `bound` or more: where that is below the k-th, one may be missing
-        for row in rows[bound[:, -1] < best[:, k - 1]]:
-            found[row], index[row] = pool.of_row(int(row), k, spare)
+        pool.settle(some, bound[:, -1], candidates, found, index)
     return found, index, frame.unit
 
 
@@ -105,18 +127,40 @@ def _start(k: int) -> Callable[[int], Any]:
 
 
 @functools.cache
-def _least_fold(score: Score, k: int, others: bool) -> Fold:
+def _least_fold(score: Score, k: int) -> Fold:
     def fold(carry: Any, block: Block) -> tuple[Any, Any, Any]:
         # the least that each score can be, by which the columns are ranked
         low = score(jnp, jnp.maximum(block.squared(-1.0), 0.0), block.per_column[0][None, :])
-        hidden = [jnp.isinf(block.column_squares)[None, :], *([~block.others()] if others else [])]
-        value, place = _top(jnp.where(functools.reduce(jnp.logical_or, hidden), jnp.inf, low), k)
-        values = jnp.concatenate([carry[0], value], 1)
-        columns = jnp.concatenate([carry[1], block.columns[place]], 1)
-        kept, order = jax.lax.top_k(-values, k)
-        return (-kept, jnp.take_along_axis(columns, order, 1)), (), ()
+        value, place = _top(jnp.where(jnp.isinf(block.column_squares)[None, :], jnp.inf, low), k)
+        return _least_of(carry, (value, block.columns[place]), k), (), ()
 
     return fold
+
+
+def _least_of(some: Any, more: Any, k: int) -> tuple[Float[Array, "r k"], Int[Array, "r k"]]:
+    values, numbers = (jnp.concatenate(both, 1) for both in zip(some, more, strict=True))
+    kept, order = jax.lax.top_k(-values, k)
+    return -kept, jnp.take_along_axis(numbers, order, 1)
+
+
+@functools.cache
+def _others_fold(k: int) -> Half:
+    def fold(carry: Any, block: Block, begin: Array, end: Array) -> tuple[Any, Any]:
+        # infinite where one of the pair is padding
+        low = jnp.where(block.others(), jnp.maximum(block.squared(-1.0), 0.0), jnp.inf)
+        new = jnp.where((block.columns >= begin)[None, :], low, jnp.inf)
+        carry = _least_of(carry, _numbered(*_top(new, k), block.columns), k)
+        given = jnp.where((block.columns >= end)[None, :], low, jnp.inf).T
+        value, row = _numbered(*_top(given, k), block.rows)
+        few = ((0, 0), (0, k - value.shape[1]))  # where a chunk has fewer rows
+        return carry, (jnp.pad(value, few, constant_values=jnp.inf), jnp.pad(row, few, constant_values=NOWHERE))
+
+    return fold
+
+
+def _numbered(value: Array, place: Array, numbers: Array) -> tuple[Float[Array, "r k"], Int[Array, "r k"]]:
+    """Scores with the numbers of their places; infinite ones are nowhere, so that no pair is there twice."""
+    return value, jnp.where(jnp.isinf(value), NOWHERE, numbers[place])
 
 
 def _top(x: Float[Array, "r c"], k: int) -> tuple[Float[Array, "r k"], Int[Array, "r k"]]:
@@ -147,6 +191,22 @@ class _Pool:
     reference: np.ndarray
     values: np.ndarray
     others: bool
+
+    def settle(
+        self,
+        some: slice,
+        bound: Float[np.ndarray, " n"],
+        candidates: Int[np.ndarray, "n c"],
+        found: Float64[np.ndarray, "m k"],
+        index: Int64[np.ndarray, "m k"],
+    ) -> None:
+        """Fills in the k least of some rows. A column that is no candidate scores `bound` or more: where that is below
+        the k-th, one may be missing."""
+        rows, k = np.arange(some.start, some.stop), found.shape[1]
+        best, which = self.settled(rows, candidates)
+        found[some], index[some] = best[:, :k], which[:, :k]
+        for row in rows[bound < best[:, k - 1]]:
+            found[row], index[row] = self.of_row(int(row), k, candidates.shape[1])
 
     def settled(
         self, rows: Int[np.ndarray, " n"], candidates: Int[np.ndarray, "n c"]

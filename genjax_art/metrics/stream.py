@@ -1,4 +1,4 @@
-"""All pairs of two sets of feature vectors, block by block: what an N x N array would hold is seen and let go.
+"""All pairs of two sets of feature vectors, or of one, in blocks: what an N x N array would hold is seen and let go.
 
 Rows come in chunks, shared by the devices; the columns of a chunk in blocks, by `lax.scan`. At 512 rows a device and
 2,048 columns a block of pairs is 4 MB, whatever the sets' sizes.
@@ -135,35 +135,94 @@ def sweep(
       frame: in which float32 counts.
       per_query, per_reference: arrays with an entry for each row or column, which come with the block.
     """
-    n, m, devices = len(queries), len(reference), jax.local_devices()
-    mesh = Mesh(np.array(devices), (_AXIS,))
-    sharded, everywhere = NamedSharding(mesh, PartitionSpec(_AXIS)), NamedSharding(mesh, PartitionSpec())
-    rows = len(devices) * _even(-(-n // len(devices)), ROWS, 8)
-    columns = _even(m, COLUMNS, 64)
-    width = -(-m // columns) * columns
-    blocked = [frame.within(reference, width), *(_padded(x, width) for x in per_reference)]
-    known = jax.device_put([x.reshape(-1, columns, *x.shape[1:]) for x in blocked], everywhere)
-    del blocked  # else the reference would be there twice
+    n, m = len(queries), len(reference)
+    mesh, sharded, everywhere = _placing()
+    rows = _rows(n, mesh)
+    known = _blocked(frame, reference, per_reference, everywhere)
     size = jax.device_put(np.asarray([n, m], np.int32), everywhere)
 
-    def begin(first: int) -> tuple[slice, Any]:
-        some = slice(first, min(first + rows, n))
+    def begin(some: slice) -> Any:
         own = [frame.within(queries[some], rows), *(_padded(x[some], rows) for x in per_query)]
-        place = np.arange(first, first + rows, dtype=np.int32)
-        return some, _compiled(fold, start, mesh)(size, jax.device_put([place, *own], sharded), known)
+        place = np.arange(some.start, some.start + rows, dtype=np.int32)
+        return _compiled(fold, start, mesh)(size, jax.device_put([place, *own], sharded), known)
 
-    under_way = begin(0)
-    for first in (*range(rows, n, rows), n):
-        some, (carry, pairs, sums) = under_way
-        if first < n:  # the devices work on while the caller looks at what is done
-            under_way = begin(first)
-        count = some.stop - some.start
+    for some, (carry, pairs, sums) in _in_turn(begin, n, rows):
         yield (
             some,
-            jax.tree.map(lambda x, count=count: np.asarray(x)[:count], carry),
+            jax.tree.map(lambda x, count=some.stop - some.start: np.asarray(x)[:count], carry),
             jax.tree.map(np.asarray, pairs),
-            jax.tree.map(lambda x: np.asarray(x).reshape(len(devices), -1).sum(0)[:m], sums),
+            jax.tree.map(lambda x: np.asarray(x).reshape(mesh.size, -1).sum(0)[:m], sums),
         )
+
+
+# (carry, block, begin, end) -> (carry, columns); the chunk has the rows `begin` to `end` - 1
+Half = Callable[[Any, Block, Int[Array, ""], Int[Array, ""]], tuple[Any, Any]]
+
+
+def sweep_half(
+    fold: Half, start: Callable[[int], Any], frame: Frame, x: Float[np.ndarray, "n d"]
+) -> Iterator[tuple[slice, Any, Any]]:
+    """All pairs of one set, each once: rows come in chunks as in `sweep`, and a chunk is shown only the blocks of
+    columns that reach its first row or lie after it. What a chunk finds for later rows it gives to them as columns.
+
+    So of the products, which take most of the time where features are many, half are made. Yields for each chunk: which
+    rows, their carry, and of each device, first axis, what was found for all columns.
+
+    Args:
+      fold: compiled once for each function object. Of a block that begins before the chunk the columns before `begin`
+        are not new: their pairs came with earlier chunks.
+      start: from a number of rows or of columns to the tree of what is known of them at first.
+    """
+    n = len(x)
+    mesh, sharded, everywhere = _placing()
+    rows = _rows(n, mesh)
+    (known,) = _blocked(frame, x, (), everywhere)
+    size = jax.device_put(np.int32(n), everywhere)
+
+    def begin(some: slice) -> Any:
+        ends = jax.device_put(np.asarray([some.start, some.start + rows], np.int32), everywhere)
+        place = np.arange(some.start, some.start + rows, dtype=np.int32)
+        own = jax.device_put([place, frame.within(x[some], rows)], sharded)
+        return _compiled_half(fold, start, mesh)(size, ends, own, known)
+
+    for some, (carry, columns) in _in_turn(begin, n, rows):
+        yield (
+            some,
+            jax.tree.map(lambda a, count=some.stop - some.start: np.asarray(a)[:count], carry),
+            jax.tree.map(lambda a: np.asarray(a).reshape(mesh.size, -1, *a.shape[3:])[:, :n], columns),
+        )
+
+
+def _placing() -> tuple[Mesh, NamedSharding, NamedSharding]:
+    """All devices; rows shared among them; the same on each."""
+    mesh = Mesh(np.array(jax.local_devices()), (_AXIS,))
+    return mesh, NamedSharding(mesh, PartitionSpec(_AXIS)), NamedSharding(mesh, PartitionSpec())
+
+
+def _rows(n: int, mesh: Mesh) -> int:
+    """The rows of a chunk."""
+    return mesh.size * _even(-(-n // mesh.size), ROWS, 8)
+
+
+def _blocked(
+    frame: Frame, reference: Float[np.ndarray, "m d"], values: tuple[np.ndarray, ...], where: NamedSharding
+) -> list[Array]:
+    """The reference and what belongs to its rows, in equal blocks [b, c, ...], on the devices."""
+    columns = _even(len(reference), COLUMNS, 64)
+    width = -(-len(reference) // columns) * columns
+    whole = [frame.within(reference, width), *(_padded(x, width) for x in values)]
+    return [jax.device_put(x.reshape(-1, columns, *x.shape[1:]), where) for x in whole]
+
+
+def _in_turn(begin: Callable[[slice], Any], n: int, rows: int) -> Iterator[tuple[slice, Any]]:
+    """What `begin` gives for each chunk: the devices work on the next one while the caller looks at what is done."""
+    under_way = slice(0, min(rows, n)), begin(slice(0, min(rows, n)))
+    for first in (*range(rows, n, rows), n):
+        done = under_way
+        if first < n:
+            some = slice(first, min(first + rows, n))
+            under_way = some, begin(some)
+        yield done
 
 
 def pairs_of(kept: Shaped[np.ndarray, "b r c"], rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n m"]:
@@ -198,6 +257,40 @@ def _compiled(fold: Fold, start: Callable[[int], Any], mesh: Mesh) -> Callable[.
             mesh=mesh,
             in_specs=(everywhere, by_row, everywhere),
             out_specs=(by_row, PartitionSpec(None, _AXIS), by_row),
+            check_vma=False,  # the carry begins without rows of a device
+        )
+    )
+
+
+@functools.cache
+def _compiled_half(fold: Half, start: Callable[[int], Any], mesh: Mesh) -> Callable[..., Any]:
+    def of_device(size: Array, ends: Array, own: list[Array], known: Array) -> Any:
+        place, x = own
+        blocks, width = known.shape[:2]
+        slack = lost(x.shape[1], float(np.finfo(np.float32).eps))
+        squares = _squares(x, place, size)
+
+        def step(number: Array, state: Any) -> Any:
+            carry, found = state
+            y = jax.lax.dynamic_index_in_dim(known, number, keepdims=False)
+            columns = number * width + jnp.arange(width, dtype=jnp.int32)
+            product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+            seen = Block(product, squares, _squares(y, columns, size), slack, place, columns, (), ())
+            carry, own = fold(carry, seen, ends[0], ends[1])
+            put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
+            return carry, jax.tree.map(put, found, own)
+
+        nothing = jax.tree.map(lambda a: jnp.broadcast_to(a, (blocks, *a.shape)), start(width))
+        carry, found = jax.lax.fori_loop(ends[0] // width, blocks, step, (start(x.shape[0]), nothing))
+        return carry, jax.tree.map(lambda a: a[None], found)
+
+    by_row, everywhere = PartitionSpec(_AXIS), PartitionSpec()
+    return jax.jit(
+        jax.shard_map(
+            of_device,
+            mesh=mesh,
+            in_specs=(everywhere, everywhere, by_row, everywhere),
+            out_specs=(by_row, by_row),
             check_vma=False,  # the carry begins without rows of a device
         )
     )
