@@ -28,7 +28,7 @@ class Weights(NamedTuple):
 Draw = Callable[[Weights, Key, int, Array | None, Spread], Latents]
 # decode(weights, z, label, keys): examples [n, *shape] in the spec's range. `keys` [n], one for each example, are for
 # what a decoder draws itself (tokens, say): None takes the likeliest. Noise around a picture is not drawn: a likelihood
-# of pixels gives its mean.
+# of pixels gives its mean. A label may be shares of the classes, [n, classes].
 Decode = Callable[[Weights, Latents, Array | None, Keys | None], Array]
 # encode(weights, x, label, keys): the latents of examples, the same tree as `draw` gives: drawn from q(z|x), or without
 # `keys` its mean.
