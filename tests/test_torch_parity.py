@@ -61,7 +61,7 @@ def test_gan_of_clips_peer():
     rng, z = np.random.default_rng(1), ours["generator"].draw(jax.random.normal, jax.random.key(1), 2)
     x = rng.uniform(-1, 1, (2, *shape)).astype(np.float32)
     for player, value in (("generator", z), ("frames", x[:, 0]), ("clips", x)):
-        own = noisy(params[player], 2)
+        own = noisy(params[player].get("judge", params[player]), 2)  # within `EachFrame`
         apply = jax.jit(functools.partial(ours[player].apply, train=True, mutable=list(extras[player])))
         y = apply({"params": own, **extras[player]}, value, None)[0]
         net = torch_mocogan.load(nets[player], own)

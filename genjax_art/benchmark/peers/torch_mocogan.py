@@ -200,6 +200,7 @@ def load(module: nn.Module, params: Any) -> nn.Module:
     norms = [layer for layer in module.pictures if isinstance(layer, nn.BatchNorm2d)]
     activated = [params.get("Activated_0"), *(params[name]["Activated_0"] for name in levels)]
     for layer, ours in zip(norms, activated, strict=False):
-        put(layer.weight, ours["BatchNorm_0"]["scale"])
-        put(layer.bias, ours["BatchNorm_0"]["bias"])
+        norm = ours.get("ConditionalBatchNorm_0", ours)["BatchNorm_0"]  # which without labels is the plain one
+        put(layer.weight, norm["scale"])
+        put(layer.bias, norm["bias"])
     return module
