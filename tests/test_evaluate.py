@@ -356,7 +356,7 @@ def test_candidates_are_trained_measured_and_one_is_recommended(quick_runs, tmp_
     assert ("No recommendation" in printed) == results["vetoed"] and "samples/s" in printed
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation", "vae"]
     monkeypatch.setattr(choose, "train", None)
-    with pytest.raises(ValueError, match="vae"):  # nothing is overwritten, nor trained in vain
+    with pytest.raises(RunError, match=r"vae is there already.*--out"):  # nothing is overwritten, nor trained in vain
         evaluate.evaluate(["choose", *words])
 
 

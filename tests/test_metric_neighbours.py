@@ -1,10 +1,11 @@
 """Neighbours and balls against full matrices in float64, with copies, ties, far outliers, one device and eight."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax_art.metrics import stream
+from genjax_art.metrics import neighbours, stream
 from genjax_art.metrics.neighbours import cross_balls, least, nearest, nearest_others, pair_squares
 from genjax_art.metrics.stream import Frame, frame_of
 
@@ -55,19 +56,38 @@ def test_many_blocks_and_chunks_are_as_one(monkeypatch):
 
 
 @pytest.mark.parametrize("devices", [1, 3, 8])
-@pytest.mark.parametrize(("n", "k"), [(150, 5), (150, 1), (70, 30), (9, 8)])
-def test_pairs_of_one_set_that_are_seen_once_are_seen_from_both_sides(n, k, devices, monkeypatch):
+@pytest.mark.parametrize(("n", "k", "columns"), [(150, 5, 64), (150, 1, 64), (70, 30, 64), (9, 8, 64), (700, 2, 512)])
+def test_pairs_of_one_set_that_are_made_once_are_seen_from_both_sides(n, k, columns, devices, monkeypatch):
     """Chunks that begin within a block, copies on both sides of their ends, and more neighbours than a chunk has."""
     x = np.random.default_rng(n).normal(size=(n, 4))
     x[n // 2 :: 7] = x[: len(x[n // 2 :: 7])]
     some = jax.local_devices()[:devices]
     monkeypatch.setattr("jax.local_devices", lambda: some)
-    monkeypatch.setattr(stream, "ROWS", 8)
-    monkeypatch.setattr(stream, "COLUMNS", 64)
+    monkeypatch.setattr(neighbours, "WIDE", 4)
+    monkeypatch.setattr(stream, "ROWS", columns // 8)
+    monkeypatch.setattr(stream, "COLUMNS", columns)
     found, index = nearest_others(x, k)
     np.testing.assert_allclose(found, np.sort(others(x), 1)[:, :k], rtol=1e-13)
     np.testing.assert_allclose(np.take_along_axis(others(x), index, 1), found, rtol=1e-13)
     assert all(len({*row, i}) == k + 1 for i, row in enumerate(index.tolist()))
+
+
+def test_a_chunk_is_shown_no_block_before_it(monkeypatch):
+    """Half the products: of 20 blocks of 64 columns the chunk that begins in the b-th is shown 20 - b."""
+    one = jax.local_devices()[:1]
+    monkeypatch.setattr("jax.local_devices", lambda: one)
+    monkeypatch.setattr(stream, "ROWS", 32)
+    monkeypatch.setattr(stream, "COLUMNS", 64)
+    x = np.random.default_rng(0).normal(size=(1280, 3))
+
+    def fold(carry, block, begin, end):
+        return carry + 1, jnp.ones(len(block.columns), jnp.int32)
+
+    shown = stream.sweep_half(fold, lambda rows: jnp.zeros(rows, jnp.int32), frame_of(x), x)
+    for some, blocks, seen in shown:
+        first = some.start // 64
+        assert np.all(blocks == 20 - first)
+        np.testing.assert_array_equal(seen[0], np.arange(1280) >= 64 * first)
 
 
 def test_one_device_finds_what_eight_find(monkeypatch):

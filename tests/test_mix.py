@@ -53,10 +53,11 @@ def test_a_label_is_the_same_as_all_shares_for_its_class(name):
 
 def test_shares_pass_through_the_classes_in_equal_steps():
     np.testing.assert_allclose(mix.passing([2, 0], 3, 3), [[0, 0, 1], [0.5, 0, 0.5], [1, 0, 0]])
-    three = mix.passing([0, 1, 2], 4, 4)
-    np.testing.assert_allclose(
-        three, [[1, 0, 0, 0], [1 / 3, 2 / 3, 0, 0], [0, 2 / 3, 1 / 3, 0], [0, 0, 1, 0]], atol=1e-6
-    )
+    np.testing.assert_allclose(mix.passing([0, 1, 2], 5, 3)[:, 1], [0, 0.5, 1, 0.5, 0])
+    for stages in (5, 7, 9):  # whatever the number, each class is to be seen
+        shares = mix.passing([3, 0, 4, 1, 2], stages, 5)
+        np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
+        assert [int(row.argmax()) for row in shares if row.max() == 1] == [3, 0, 4, 1, 2]
     np.testing.assert_allclose(mix.passing([1, 1], 3, 2), [[0, 1]] * 3)
 
 
@@ -91,9 +92,9 @@ def test_a_picture_has_a_row_for_each_sample(trained, tmp_path):
 
 def test_mix_refuses_what_has_no_between(trained, tmp_path):
     out = Output(tmp_path / "m.png", named=True)
-    with pytest.raises(UsageError, match=r"two classes or more.*thin, bold, wide"):
+    with pytest.raises(UsageError, match=r"two classes or more, got thin alone: .*thin, bold, wide"):
         mix.draw(trained, out, label=("thin",))
-    with pytest.raises(UsageError, match=r"--stages of at least 2"):
+    with pytest.raises(UsageError, match=r"--stages must be at least 2, .*got 1"):
         mix.draw(trained, out, label=("thin", "bold"), stages=1)
     with pytest.raises(UsageError, match=r"unknown label 'thinn'; known: bold, thin, wide"):
         mix.draw(trained, out, label=("thinn", "bold"))

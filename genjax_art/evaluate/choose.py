@@ -21,14 +21,14 @@ from rich.table import Table
 from genjax_art import cli
 from genjax_art.build import build_plan, build_source, on_data_of, placed
 from genjax_art.data.contract import Source
-from genjax_art.errors import UsageError, unknown
+from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.evaluate import judged, page, tables
 from genjax_art.evaluate.judged import Judged
 from genjax_art.metrics.record import Record
 from genjax_art.metrics.seen import KS
 from genjax_art.options import parse
 from genjax_art.run.held_out import A_PART, NothingHeldOut, held_out
-from genjax_art.run.layout import check_folder, claim
+from genjax_art.run.layout import claim
 from genjax_art.run.training import run as train
 from genjax_art.spec import ArraySpec
 from genjax_art.train.process import prepare_process
@@ -120,7 +120,8 @@ def choose(arguments: Sequence[str]) -> int:
     source, tried = build_source(like.experiment), []
     chosen = select(command.candidates, source)
     for candidate in chosen:
-        check_folder(command.out / candidate.name, PROBE, resume=False)  # all of them, before the first is trained
+        if (taken := command.out / candidate.name).exists():  # asked of all, before the first is trained
+            raise RunError(f"{taken} is there already, and nothing is overwritten: name another folder with --out")
     for candidate in chosen:
         asked = [candidate.preset, *candidate.words, *_fitting(candidate, source.spec), *words]
         folder = command.out / candidate.name
@@ -173,6 +174,7 @@ def select(names: Sequence[str], source: Source) -> list[Candidate]:
     if len(source.spec.space) != 2 or source.spec.channels not in (1, 3):
         raise UsageError(f"choose is for pictures of 1 or 3 channels, not for arrays {source.spec.shape}")
     known = {candidate.name: candidate for candidate in CANDIDATES}
+    names = list(dict.fromkeys(names))
     for name in names:
         if name not in known:
             raise unknown("candidate", name, known)

@@ -19,7 +19,7 @@ from genjax_art.features.network import Headed, as_it_is, check_space, deep, fla
 from genjax_art.media.medium import find_medium
 from genjax_art.spec import Key
 
-VERSION = 1
+VERSION = 2  # since then music is shown in other keys
 BATCH, RATE = 128, 2e-3
 HEAD = (64, 64)  # of the projection, which is thrown away
 TEMPERATURE = 0.2
@@ -51,7 +51,7 @@ def build(known: Source, held: Source, *, steps: int = 600) -> Extractor:
             train(network, batches, shown, lambda out, _: contrast(out), name="own-contrastive", steps=steps, rate=RATE)
         )
 
-    weights = kept("own-contrastive", [VERSION, steps, f"{alike.__module__}.{alike.__name__}"], known, make)
+    weights = kept("own-contrastive", [VERSION, steps], known, make)
     variables = deep(weights)
 
     def apply(x: Float[Array, "b *shape"]) -> Mapping[str, Float[Array, "b _"]]:

@@ -170,7 +170,7 @@ def _near(samples: Reading) -> Case:
         return None
     return (
         "near the training data",
-        f"samples are nearer to training examples than held-out data are (C_T {samples.copy_test:.1f}), without being "
+        f"samples are nearer to training examples than held-out data are (C_T {samples.copy_test:.1f}), few of them "
         "copies: learnt by heart in part, or smoother than the data; look at the nearest ones",
     )
 

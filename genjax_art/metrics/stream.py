@@ -1,7 +1,7 @@
 """All pairs of two sets of feature vectors, or of one, in blocks: what an N x N array would hold is seen and let go.
 
-Rows come in chunks, shared by the devices; the columns of a chunk in blocks, by `lax.scan`. At 512 rows a device and
-2,048 columns a block of pairs is 4 MB, whatever the sets' sizes.
+Rows come in chunks, shared by the devices; the columns of a chunk in blocks, one after another. At 512 rows a device
+and 2,048 columns a block of pairs is 4 MB, whatever the sets' sizes.
 """
 
 import functools
@@ -234,16 +234,12 @@ def pairs_of(kept: Shaped[np.ndarray, "b r c"], rows: Int[np.ndarray, " n"]) -> 
 def _compiled(fold: Fold, start: Callable[[int], Any], mesh: Mesh) -> Callable[..., Any]:
     def of_device(size: Array, own: list[Array], known: list[Array]) -> Any:
         place, x, *per_row = own
-        slack = lost(x.shape[1], float(np.finfo(np.float32).eps))
         squares = _squares(x, place, size[0])
 
         def step(carry: Any, block: tuple[Array, ...]) -> tuple[Any, Any]:
             number, y, *per_column = block
-            columns = number * y.shape[0] + jnp.arange(y.shape[0], dtype=jnp.int32)
-            product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-            across = _squares(y, columns, size[1])
-            seen = Block(product, squares, across, slack, place, columns, tuple(per_row), tuple(per_column))
-            carry, kept, sums = fold(carry, seen)
+            seen = _beside(x, squares, place, y, number, size[1])
+            carry, kept, sums = fold(carry, seen._replace(per_row=tuple(per_row), per_column=tuple(per_column)))
             return carry, (kept, sums)
 
         numbers = jnp.arange(known[0].shape[0], dtype=jnp.int32)
@@ -267,15 +263,12 @@ def _compiled_half(fold: Half, start: Callable[[int], Any], mesh: Mesh) -> Calla
     def of_device(size: Array, ends: Array, own: list[Array], known: Array) -> Any:
         place, x = own
         blocks, width = known.shape[:2]
-        slack = lost(x.shape[1], float(np.finfo(np.float32).eps))
         squares = _squares(x, place, size)
 
         def step(number: Array, state: Any) -> Any:
             carry, found = state
             y = jax.lax.dynamic_index_in_dim(known, number, keepdims=False)
-            columns = number * width + jnp.arange(width, dtype=jnp.int32)
-            product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-            seen = Block(product, squares, _squares(y, columns, size), slack, place, columns, (), ())
+            seen = _beside(x, squares, place, y, number, size)
             carry, own = fold(carry, seen, ends[0], ends[1])
             put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
             return carry, jax.tree.map(put, found, own)
@@ -294,6 +287,14 @@ def _compiled_half(fold: Half, start: Callable[[int], Any], mesh: Mesh) -> Calla
             check_vma=False,  # the carry begins without rows of a device
         )
     )
+
+
+def _beside(x: Array, squares: Array, place: Array, y: Array, number: Array, size: Array) -> Block:
+    """Rows beside the block of columns of that number, of `size` columns in all."""
+    columns = number * y.shape[0] + jnp.arange(y.shape[0], dtype=jnp.int32)
+    product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+    slack = lost(x.shape[1], float(np.finfo(np.float32).eps))
+    return Block(product, squares, _squares(y, columns, size), slack, place, columns, (), ())
 
 
 def _squares(x: Float[Array, "n d"], place: Int[Array, " n"], size: Int[Array, ""]) -> Float[Array, " n"]:

@@ -40,15 +40,15 @@ def draw(
 
     Raises:
       RunError: a run that is not conditional.
-      UsageError: fewer than two classes, no such class, or fewer than two stages.
+      UsageError: fewer than two classes, no such class, or fewer stages than classes.
     """
     if not run.method.classes:
         raise RunError("this run knows no classes: mix needs a conditional one, such as icons-gan")
-    if len(label) < 2 or stages < 2:
-        raise UsageError(
-            f"mix needs two classes or more and --stages of at least 2, got --label {' '.join(label) or 'without any'} "
-            f"and {stages}; the run knows {', '.join(run.method.classes)}"
-        )
+    if len(label) < 2:
+        asked, known = (f"got {label[0]} alone" if label else "got none"), ", ".join(run.method.classes)
+        raise UsageError(f"mix needs two classes or more, {asked}: give --label some of {known}")
+    if stages < len(label):
+        raise UsageError(f"--stages must be at least {len(label)}, one for each class, got {stages}")
     numbers = [int(found[0]) for name in label if (found := run.labels(1, seed, name)) is not None]
     shares = passing(numbers, stages, len(run.method.classes))
     key = jax.random.key(seed)
@@ -60,9 +60,11 @@ def draw(
 
 
 def passing(numbers: list[int], stages: int, classes: int) -> Float32[np.ndarray, "stages classes"]:
-    """Shares of the classes on a way through those of these numbers, in equal steps; each row sums to 1."""
+    """Shares of the classes on a way through those of these numbers, each of which has a stage of its own, in steps as
+    equal as that allows; each row sums to 1."""
     shares = np.zeros((stages, classes), np.float32)
-    place = np.linspace(0.0, len(numbers) - 1, stages)
+    own = np.rint(np.linspace(0, stages - 1, len(numbers)))
+    place = np.interp(np.arange(stages), own, np.arange(len(numbers)))
     leg = np.minimum(place.astype(int), len(numbers) - 2)
     for row, (at, one) in enumerate(zip(place, leg, strict=True)):
         first, second = list(pairwise(numbers))[one]
