@@ -138,8 +138,8 @@ def sweep(
     n, m = len(queries), len(reference)
     mesh, sharded, everywhere = _placing()
     rows = _rows(n, mesh)
+    size = jax.device_put(np.asarray([n, m], np.int32), everywhere)  # lets go of a sweep before, so comes first
     known = _blocked(frame, reference, per_reference, everywhere)
-    size = jax.device_put(np.asarray([n, m], np.int32), everywhere)
 
     def begin(some: slice) -> Any:
         own = [frame.within(queries[some], rows), *(_padded(x[some], rows) for x in per_query)]
@@ -176,8 +176,8 @@ def sweep_half(
     n = len(x)
     mesh, sharded, everywhere = _placing()
     rows = _rows(n, mesh)
+    size = jax.device_put(np.int32(n), everywhere)  # lets go of a sweep before, so comes first
     (known,) = _blocked(frame, x, (), everywhere)
-    size = jax.device_put(np.int32(n), everywhere)
 
     def begin(some: slice) -> Any:
         ends = jax.device_put(np.asarray([some.start, some.start + rows], np.int32), everywhere)
