@@ -1,11 +1,10 @@
 """Samples between the classes that a run knows."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from genjax_art.errors import RunError, UsageError
 from genjax_art.keys import fold
@@ -49,25 +48,22 @@ def draw(
         raise UsageError(f"mix needs two classes or more, {asked}: give --label some of {known}")
     if stages < len(label):
         raise UsageError(f"--stages must be at least {len(label)}, one for each class, got {stages}")
-    numbers = [int(found[0]) for name in label if (found := run.labels(1, seed, name)) is not None]
+    numbers = np.concatenate([run.labels(1, seed, name) for name in label])
     shares = passing(numbers, stages, len(run.method.classes))
     key = jax.random.key(seed)
-    z = run.draw(fold(key, "latents"), n, np.full(n, numbers[0], np.int32), Spread(temperature, truncation))
+    z = run.draw(fold(key, "latents"), n, np.repeat(numbers[:1], n), Spread(temperature, truncation))
     row, stage = np.repeat(np.arange(n), stages), np.tile(np.arange(stages), n)
     x = run.decode(rows(z, row), shares[stage], example_keys(fold(key, "decoder"), n)[row])
     about = {**run.about(seed), "mixed": ", ".join(run.method.classes[number] for number in numbers)}
     return out.table(run, x, stages, about, None)
 
 
-def passing(numbers: list[int], stages: int, classes: int) -> Float32[np.ndarray, "stages classes"]:
+def passing(numbers: Int[np.ndarray, " k"], stages: int, classes: int) -> Float32[np.ndarray, "stages classes"]:
     """Shares of the classes on a way through those of these numbers, each of which has a stage of its own, in steps as
     equal as that allows; each row sums to 1."""
-    shares = np.zeros((stages, classes), np.float32)
+    path = np.eye(classes, dtype=np.float32)[numbers]
     own = np.rint(np.linspace(0, stages - 1, len(numbers)))
     place = np.interp(np.arange(stages), own, np.arange(len(numbers)))
     leg = np.minimum(place.astype(int), len(numbers) - 2)
-    for row, (at, one) in enumerate(zip(place, leg, strict=True)):
-        first, second = list(pairwise(numbers))[one]
-        shares[row, first] += 1.0 - (at - one)
-        shares[row, second] += at - one
-    return shares
+    beyond = (place - leg)[:, None].astype(np.float32)
+    return (1 - beyond) * path[leg] + beyond * path[leg + 1]

@@ -36,8 +36,11 @@ class Generator(nn.Module):
             width = widths[level]
             layers += [SameConvTranspose(widths[level + 1], width, o["kernel"], levels[level], not norm)]
             layers += activation(width)
-        last: nn.Module = SameConvTranspose(widths[1], shape[-1], o["kernel"], levels[0])
-        self.pictures = nn.Sequential(*layers, SameConv(widths[0], shape[-1], 3) if full else last, nn.Tanh())
+        channels = shape[-1]
+        layers += [
+            SameConv(widths[0], channels, 3) if full else SameConvTranspose(widths[1], channels, o["kernel"], levels[0])
+        ]
+        self.pictures = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, content: Tensor, motion: Tensor) -> Tensor:
         rows, frames = motion.shape[:2]
