@@ -35,10 +35,8 @@ def load(model, net, params):
 
 @pytest.mark.parametrize("name", ["dcgan-small", "dcgan-32-batchnorm", "r3gan-small", "mlp-gan"])
 def test_gan_peer(name):
-    from genjax_art.build import _builder
-
     experiment, shape, _, params, extras, nets = ours_and_theirs(name)
-    ours = _builder("model", experiment.model.name)(ArraySpec(shape), **experiment.model.options)
+    ours = find_part("model", experiment.model.name)(ArraySpec(shape), **experiment.model.options)
     rng = np.random.default_rng(1)
     z = rng.standard_normal((4, experiment.model.options["latents"])).astype(np.float32)
     x = rng.uniform(-1, 1, (4, *shape)).astype(np.float32)
@@ -73,10 +71,8 @@ def test_gan_of_clips_peer():
 
 @pytest.mark.parametrize("name", ["mlp-vae", "conv-vae"])
 def test_vae_peer(name):
-    from genjax_art.build import _builder
-
     experiment, shape, _, params, _, nets = ours_and_theirs(name)
-    ours = _builder("model", experiment.model.name)(ArraySpec(shape), **experiment.model.options)
+    ours = find_part("model", experiment.model.name)(ArraySpec(shape), **experiment.model.options)
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, (4, *shape)).astype(np.float32)
     z = rng.standard_normal((4, experiment.model.options["latents"])).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -96,6 +97,17 @@ def networks(shape: Space, o: Mapping[str, Any]) -> dict[str, nn.Module]:
     return {"generator": Generator(shape, o), "frames": frames, "clips": Judge(shape, o["clips_width"], o)}
 
 
+def some_frames(x: Tensor, count: int) -> Tensor:
+    """So many random frames of each clip, none twice, clip after clip."""
+    order = torch.rand(len(x), x.shape[2]).argsort(1)[:, :count]
+    chosen = x[torch.arange(len(x))[:, None], :, order].flatten(0, 1)
+    return chosen.contiguous(memory_format=torch.channels_last)
+
+
+def whole(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last_3d)
+
+
 def video_step(
     nets: Mapping[str, nn.Module], tx: Mapping[str, torch.optim.Optimizer], objective: Mapping[str, Any]
 ) -> Step:
@@ -108,16 +120,7 @@ def video_step(
     weights = {"frames": objective["frame_penalties"], "clips": objective["penalties"]}
 
     judged_frames = int(objective["frames_judged"])
-
-    def some_frames(x: Tensor) -> Tensor:  # of each clip, none twice, clip after clip
-        order = torch.rand(len(x), x.shape[2]).argsort(1)[:, :judged_frames]
-        chosen = x[torch.arange(len(x))[:, None], :, order].flatten(0, 1)
-        return chosen.contiguous(memory_format=torch.channels_last)
-
-    def whole(x: Tensor) -> Tensor:
-        return x.contiguous(memory_format=torch.channels_last_3d)
-
-    views: dict[str, Callable[[Tensor], Tensor]] = {"frames": some_frames, "clips": whole}
+    views: dict[str, Callable[[Tensor], Tensor]] = {"frames": partial(some_frames, count=judged_frames), "clips": whole}
     each = {"frames": judged_frames, "clips": 1}  # examples of one logit, which is their mean
 
     def seen(name: str, x: Tensor, fake: Tensor) -> Tensor:
