@@ -81,11 +81,12 @@ class RunOptions:
     """Checkpoints kept by age."""
     keep_best: int = _at_least(0, 1, on_resume=True)
     """Checkpoints kept by score (see --best-by)."""
-    best_by: Literal["sliced_wasserstein", "kd_own"] = field(
-        default="sliced_wasserstein", metadata={"on_resume": False}
+    best_by: Literal["default", "patch_wasserstein", "music_distance", "sliced_wasserstein", "kd_own"] = field(
+        default="default", metadata={"on_resume": False}
     )
-    """What `--checkpoint best` is best by: sliced_wasserstein, of the arrays themselves, at no cost; kd_own, the kernel
-    distance of features of a net that is trained on the data first, for minutes, once."""
+    """What `--checkpoint best` is best by. By default of pictures and clips patch_wasserstein, of patches at several
+    scales; of music music_distance, of its measures; else sliced_wasserstein, of the arrays themselves. kd_own is the
+    kernel distance of features of a net that is trained on the data first, for minutes, once."""
     on_nan: Literal["stop", "skip", "rollback"] = _choice("stop")
     """Where a number is not finite: stop; skip, the step's whole update is dropped and counted; rollback, the newest
     checkpoint goes on with new noise, at most three times."""
@@ -151,6 +152,8 @@ def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(current.get("data"), Mapping):
             current["data"] = _data_of_version_1(current["data"])
         current["version"] = 2
+    if isinstance(run := current.get("run"), Mapping):  # from before there was a choice; their checkpoints have scores
+        current["run"] = {"best_by": "sliced_wasserstein", **run}
     return current
 
 

@@ -258,6 +258,7 @@ def alike(x: Any, key: Any) -> Any:
 
 MEDIUM = Medium(
     metrics=MEASURES,
+    scores=("patch_wasserstein", "sliced_wasserstein", "kd_own"),
     alike=alike,
     write=write_samples,
     sheet=sheet,

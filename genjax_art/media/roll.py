@@ -246,6 +246,7 @@ def alike(x: Any, key: Any) -> Any:
 
 MEDIUM = Medium(
     metrics=("music_report",),
+    scores=("music_distance", "sliced_wasserstein", "kd_own"),
     alike=alike,
     write=write_samples,
     sheet=sheet,

@@ -121,6 +121,24 @@ class BatchNorm(nn.Module):
         return y.astype(x.dtype)
 
 
+class SkipExcitation(nn.Module):
+    """`x` with each channel scaled by a factor from 0 to 1 that follows from a coarser map: a way from there, and back
+    for the gradient, that skips the layers between.
+
+    FastGAN: Liu et al. 2021, section 3.1 (arXiv:2101.04775), whose first layer is a convolution over all of
+    the coarser map, pooled to 4x4; here over all of it as it is.
+    """
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *space c"], coarse: Float[Array, "b *space2 d"]
+    ) -> Float[Array, "b *space c"]:
+        channels = x.shape[-1]
+        h = nn.Dense(channels)(coarse.reshape(len(coarse), -1))
+        gate = nn.sigmoid(nn.Dense(channels)(nn.leaky_relu(h, 0.1)))
+        return x * gate.reshape(len(x), *(1,) * (x.ndim - 2), channels)
+
+
 def one_hot(label: Label, classes: int, dtype: Any = jnp.float32) -> Float[Array, "b classes"]:
     """Rows of the identity, in the dtype of what they are put beside; a label outside 0..classes-1 gives zeros. Shares
     of the classes stay what they are."""

@@ -1,7 +1,7 @@
 """By which figure of its samples a checkpoint is the best of its run: `--best-by`. Lower is better.
 
-Each is a function of a plan and its data that makes a function of samples. Samples are drawn from moving averages where
-they are kept; data, latents and directions are the same at every checkpoint.
+Each is a function of data, their source and a seed that makes a function of samples. Samples are drawn from moving
+averages where they are kept; data, latents and directions are the same at every checkpoint.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,14 +10,20 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from genjax_art import sampling
 from genjax_art.build import Plan
 from genjax_art.data.batches import to_range
 from genjax_art.data.contract import Source
 from genjax_art.errors import unknown
+from genjax_art.media.medium import find_medium
+from genjax_art.metrics.frechet import frechet_distance
 from genjax_art.metrics.kernels import kid
+from genjax_art.metrics.music import music_metrics
+from genjax_art.metrics.music_features import music_features
+from genjax_art.metrics.music_report import binary_rolls
+from genjax_art.metrics.patch_wasserstein import patch_wasserstein
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 from genjax_art.train.state import TrainState
 
@@ -26,47 +32,81 @@ SCORED = 1000  # samples and data compared
 Score = Callable[[Float[np.ndarray, "n ..."]], float]
 
 
-def distance_of_pixels(plan: Plan, real: Float[np.ndarray, "n ..."], source: Source) -> Score:
+def distance_of_pixels(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
     """Sliced Wasserstein distance of the arrays themselves: costs nothing, and sees tone and layout."""
     del source
     distance = jax.jit(sliced_wasserstein)
-    return lambda made: float(distance(made, real, jax.random.key(plan.run.seed)))
+    return lambda made: float(distance(made, real, jax.random.key(seed)))
 
 
-def distance_of_features(plan: Plan, real: Float[np.ndarray, "n ..."], source: Source) -> Score:
+def distance_of_patches(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
+    """Sliced Wasserstein distance of patches at several scales, their mean: half a second; sees edges and layout."""
+    del source
+    return lambda made: float(np.mean(patch_wasserstein(made, real, jax.random.key(seed))))
+
+
+def distance_of_music(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
+    """Frechet distance of the measures of music: of harmony, rhythm and voices, note by note."""
+    del seed
+
+    def features(x: Float[np.ndarray, "n ..."]) -> Float64[np.ndarray, "n d"]:
+        return music_features(music_metrics(binary_rolls(x, source.spec)))
+
+    known = features(real)
+    return lambda made: frechet_distance(features(made), known)
+
+
+def distance_of_features(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
     """KD-own: the kernel distance of features of a net of the data's own, which is trained first (minutes, once for the
     same data); unbiased, so that a thousand samples are enough."""
     from genjax_art.features.extractor import build_extractor, usual_extractor
 
+    del seed
     extractor = build_extractor(usual_extractor(source), source, source)
     known = extractor.of(real)["features"]
     return lambda made: kid(known, extractor.of(made)["features"]).value
 
 
-SCORES: Mapping[str, Callable[[Plan, Any, Source], Score]] = {
+SCORES: Mapping[str, Callable[[Any, Source, int], Score]] = {
     "sliced_wasserstein": distance_of_pixels,
+    "patch_wasserstein": distance_of_patches,
+    "music_distance": distance_of_music,
     "kd_own": distance_of_features,
 }
+
+
+def score_by(name: str, source: Source, seed: int) -> Score:
+    """The score of that name of samples in place of `source`; "default": the first of its medium's.
+
+    It is prepared when the first samples come: until then, memory and time are the training's.
+
+    Raises:
+      UsageError: there is none for this medium.
+    """
+    known = find_medium(source.spec.kind).scores
+    name = known[0] if name == "default" else name
+    if name not in known:
+        raise unknown(f"--best-by for arrays of kind {source.spec.kind}", name, known)
+    rows = np.random.default_rng(seed).permutation(len(source))[:SCORED]
+
+    @cache
+    def prepared() -> Score:
+        return SCORES[name](to_range(source.take(rows)["x"], source.spec), source, seed)
+
+    return lambda made: prepared()(made)
 
 
 def scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
     """The score of a state; with several seeds the mean of the members' scores.
 
     Raises:
-      UsageError: the plan asks for a score that there is not.
+      UsageError: the plan asks for a score that there is not for its medium.
     """
-    if plan.run.best_by not in SCORES:
-        raise unknown("--best-by", plan.run.best_by, SCORES)
     seed, n = plan.run.seed, min(SCORED, len(source))
-    rows = np.random.default_rng(seed).permutation(len(source))[:n]
-
-    @cache
-    def of_samples() -> Score:  # with the first checkpoint: until then, memory and time are the training's
-        return SCORES[plan.run.best_by](plan, to_range(source.take(rows)["x"], plan.spec), source)
+    of_samples = score_by(plan.run.best_by, source, seed)
 
     def score(state: TrainState) -> float:
         members = [sampling.weights_of(one)[0] for one in plan.seeds.members(state)]
-        made = [sampling.sample(plan.method, weights, n=n, seed=seed) for weights in members]
-        return float(np.mean([of_samples()(x) for x in made]))
+        return float(np.mean([of_samples(sampling.sample(plan.method, one, n=n, seed=seed)) for one in members]))
 
     return score

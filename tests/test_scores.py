@@ -1,0 +1,54 @@
+"""What `--checkpoint best` is best by: of each medium the choices and the default, and that data beat noise by them."""
+
+import numpy as np
+import pytest
+from small import noise
+
+from genjax_art import media, parts
+from genjax_art.config import from_json, to_json
+from genjax_art.data.batches import to_range
+from genjax_art.data.open import open_source
+from genjax_art.errors import UsageError
+from genjax_art.media.medium import find_medium
+from genjax_art.presets import ring8
+from genjax_art.run import scores
+from genjax_art.run.scores import SCORES, score_by
+
+MEDIA = parts.names(media, "MEDIUM")
+SETS = {"image": ("mnist_5k", {}), "clip": ("moving_shapes", {}), "roll": ("chorales", {}), "points": ("ring8", {})}
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(scores, "SCORED", 400)
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+def test_by_default_examples_are_better_than_noise(kind):
+    name, options = SETS[kind]
+    source = open_source(name, **options)
+    x = to_range(source.take(np.arange(len(source))[-400:])["x"], source.spec)
+    fuzz = to_range(noise(source.spec, 400).take(np.arange(400))["x"], source.spec)
+    score = score_by("default", source, 0)
+    assert 0 < score(x) < 0.5 * score(fuzz)
+
+
+@pytest.mark.parametrize("kind", MEDIA)
+def test_the_choices_of_a_medium_are_known_and_others_refused_at_once(kind):
+    name, options = SETS[kind]
+    source, known = open_source(name, **options), find_medium(kind).scores
+    assert set(known) <= set(SCORES) and known[0] != "kd_own"
+    for other in set(SCORES) - set(known):
+        with pytest.raises(UsageError, match=f"unknown --best-by for arrays of kind {kind} '{other}'; known: "):
+            score_by(other, source, 0)
+
+
+def test_every_score_is_some_mediums():
+    assert set(SCORES) == {score for kind in MEDIA for score in find_medium(kind).scores}
+
+
+def test_a_run_from_before_there_was_a_choice_keeps_its_score():
+    written = to_json(ring8.EXPERIMENT)
+    del written["run"]["best_by"]
+    assert from_json(written).run.best_by == "sliced_wasserstein"
+    assert from_json(to_json(ring8.EXPERIMENT)).run.best_by == "default"
