@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_run
-from helpers import examples, write_picture
 from PIL import Image
 
-from genjax_art import cli, evaluate
-from genjax_art.build import build_plan, build_source, on_data_of
-from genjax_art.config import Component
-from genjax_art.data.contract import DataError, array_source, synthetic_source
+from genjax_art import evaluate
+from genjax_art.data.contract import array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
-from genjax_art.evaluate import choose
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.page import plain
 from genjax_art.evaluate.tables import comparable, shown
@@ -27,8 +23,6 @@ from genjax_art.metrics.collapse_report import remedy, sign
 from genjax_art.metrics.record import Record
 from genjax_art.metrics.row import Figure, Row, of_mean
 from genjax_art.metrics.subject import Subject
-from genjax_art.run.held_out import NothingHeldOut, held_out, rest_of
-from genjax_art.spec import ArraySpec
 
 
 @pytest.fixture(autouse=True)
@@ -302,163 +296,3 @@ def test_numbers_are_shown_and_written_as_they_are():
     assert shown(Record("m", np.nan, 0.0, 0.0, 1, 1, "e", "r")) == "unknown"
     assert plain({"a": [np.float64(np.inf), 1.5], 2: (True, "x")}) == {"a": [None, 1.5], "2": [True, "x"]}
     assert of_mean(np.asarray([True, False])) == Figure(0.5, 0.0, 1.0)
-
-
-# Which one?
-
-
-def test_a_budget_is_a_time():
-    assert [choose.seconds_of(word) for word in ("90s", "20m", "1.5h")] == [90.0, 1200.0, 5400.0]
-    for word in ("20", "m", "0m", "-3m", "1d"):
-        with pytest.raises(UsageError, match="a time as 90s, 20m or 2h"):
-            choose.seconds_of(word)
-    own, rest = choose.split(["--data.name", "x", "--budget=3s", "--n", "9", "--seed", "2"])
-    assert own == ["--budget=3s", "--n", "9"] and rest == ["--data.name", "x", "--seed", "2"]
-
-
-def test_candidates_are_those_that_the_data_allow():
-    def names(**spec):
-        return [one.name for one in choose.select((), synthetic_source(ArraySpec(**spec), 4, 0))]
-
-    styled, plain = names(shape=(8, 8, 1), classes=("a", "b")), names(shape=(8, 8, 3))
-    assert set(styled) - set(plain) == {"can"} and len(plain) == 6
-    many = choose.select((), synthetic_source(ArraySpec((1, 1, 3)), choose.FEW + 1, 0))
-    assert set(plain) - {one.name for one in many} == {"augmented"}
-    grey = synthetic_source(tiny_run.GREY, 4, 0)
-    for asked, match in ((["can"], "needs data with labels"), (["gan"], "candidate 'gan'")):
-        with pytest.raises(UsageError, match=match):
-            choose.select(asked, grey)
-    with pytest.raises(UsageError, match="for pictures"):
-        names(shape=(2,))
-
-
-def test_every_candidate_is_a_command_that_train_understands():
-    for one in choose.CANDIDATES:
-        for spec in (ArraySpec((8, 8, 1), classes=("a", "b")), ArraySpec((8, 8, 3))):
-            words = [one.preset, *one.words, *choose._fitting(one, spec), "--data.name", "mnist_5k"]
-            experiment = cli.parse_train(words).experiment
-            wanted = dataclasses.replace(experiment, data=Component("mnist_5k", {"channels": 3}))
-            build_plan(experiment, ArraySpec((8, 8, spec.channels), classes=("a", "b")))
-            assert on_data_of(experiment, wanted).data == wanted.data  # and not sides and channels of its own
-
-
-def test_candidates_are_trained_measured_and_one_is_recommended(quick_runs, tmp_path, monkeypatch, capsys):
-    tiny = choose.Candidate("vae", "mlp-vae", ("--model.width", "8", "--batch-size", "8"), "tests")
-    monkeypatch.setattr(choose, "CANDIDATES", [tiny])
-    monkeypatch.setattr(choose, "prepare_process", lambda: None)
-    for place in ("genjax_art.build.build_source", "genjax_art.evaluate.choose.build_source"):
-        monkeypatch.setattr(place, data)
-    words = ["--budget", "1s", "--features", "pixels-pca64", "--n", "40", "--out", str(tmp_path / "out")]
-    assert evaluate.evaluate(["choose", *words]) == 0
-    printed = capsys.readouterr().out
-    results = json.loads((tmp_path / "out/evaluation/results.json").read_text())
-    assert results["step"] == "20" and results["KD-own"]["samples"]["n_fake"] == 40
-    assert ("No recommendation" in printed) == results["vetoed"] and "samples/s" in printed
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation", "vae"]
-    monkeypatch.setattr(choose, "train", None)
-    with pytest.raises(RunError, match=r"vae is there already.*--out"):  # nothing is overwritten, nor trained in vain
-        evaluate.evaluate(["choose", *words])
-
-
-def test_the_recommended_one_is_nearest_and_not_vetoed():
-    def tried(name, value, vetoed=False):
-        rows = {"KD-own": pair(value, value - 0.1, value + 0.1, "low")}
-        measured = subject(normal(0), normal(1), normal(2))
-        found = {**rows, "vetoed": vetoed, "because": "as varied"}
-        return choose.Tried(choose.CANDIDATES[0], Judged(Path(name), {}, measured, found), 1.0, 2.0)
-
-    near, far, copies = tried("near", 0.5), tried("far", 0.9), tried("copies", 0.1, True)
-    words = choose.recommend([far, copies, near])
-    assert "KD-own 0.5" in words and "surely nearer" in words and "Vetoed" in words
-    assert "perhaps nearer" in choose.recommend([near, tried("close", 0.55)])
-    assert choose.recommend([copies]).startswith("No recommendation")
-    assert f"Nearest to the data: {choose.CANDIDATES[0].name} (KD-own 0.1" in choose.recommend([copies])
-    few = tried("few", 0.3)
-    for name in ("vetoed", "because"):  # the panel could not be measured
-        del few.judged.found[name]
-    assert "(KD-own 0.3 (0.2 to 0.4), no verdict)" in choose.recommend([few])
-
-
-# What a run has not seen
-
-
-@pytest.mark.parametrize(
-    ("split", "rest"),
-    [
-        ("train[:90%]", "train[90%:]"),
-        ("train[10%:]", "train[:10%]"),
-        ("train[:-20]", "train[-20:]"),
-        ("test[:300]", "test[300:]"),
-        ("train", None),
-        ("train[10%:90%]", None),
-        ("train[:]", None),
-        ("train[:50%]+test", None),
-    ],
-)
-def test_the_rest_of_a_slice(split, rest):
-    assert rest_of(split) == rest
-
-
-def test_pictures_that_were_left_out_of_a_run_are_its_held_out_ones(tmp_path):
-    for i in range(20):
-        write_picture(tmp_path / "mine" / f"{i}.png", (4, 4, 3), seed=i)
-
-    def of(split):
-        options = {"folder": tmp_path / "mine", "size": (4, 4), "data_dir": tmp_path / "sets", "split": split}
-        return cli.parse_train(["pictures", "--run-dir", "x"]).experiment, Component("image_folder", options)
-
-    experiment, data = of("train[:80%]")
-    experiment = dataclasses.replace(experiment, data=data)
-    seen, left = build_source(experiment), held_out(experiment, None)
-    assert (len(seen), len(left)) == (16, 4)
-    both = np.concatenate([examples(source)["x"] for source in (seen, left)])
-    assert len(np.unique(both.reshape(20, -1), axis=0)) == 20
-    assert len(held_out(experiment, "train[:10%]")) == 2  # what is asked for goes first
-    for split in ("train", "all", "train[10%:90%]", "train[:99%]"):  # of the last one nothing is left
-        seen_all = dataclasses.replace(experiment, data=of(split)[1])
-        with pytest.raises(NothingHeldOut, match=r"trained on \w+.*--data\.split 'train\[:90%\]'") as refused:
-            held_out(seen_all, None)
-        assert f"trained on {split}." in str(refused.value)
-    with pytest.raises(DataError, match="missing"):  # another fault is told as it is
-        held_out(
-            dataclasses.replace(experiment, data=Component("image_folder", {"folder": tmp_path / "missing"})), None
-        )
-
-
-def test_a_split_that_a_run_was_trained_on_is_not_held_out(tmp_path):
-    for name, count in (("train", 3), ("test", 5), ("val", 4)):
-        for i in range(count):
-            write_picture(tmp_path / "own" / name / f"{i}.png", (4, 4, 3), seed=10 * count + i)
-    preset = cli.parse_train(["pictures", "--run-dir", "x"]).experiment
-
-    def of(split):
-        options = {"folder": tmp_path / "own", "size": (4, 4), "data_dir": tmp_path / "sets", "split": split}
-        return dataclasses.replace(preset, data=Component("image_folder", options))
-
-    for split, count in {"train": 5, "train[:50%]": 5, "test": 4, "train+test": 4, "test[:60%]": 4}.items():
-        assert len(held_out(of(split), None)) == count, split
-    with pytest.raises(NothingHeldOut, match="trained on all"):
-        held_out(of("all"), None)
-
-
-def test_choose_holds_out_a_part_where_nothing_else_is(tmp_path, capsys):
-    for i in range(80):
-        write_picture(tmp_path / "mine" / f"{i}.png", (4, 4, 3), seed=i)
-    words = [
-        "conv-vae",
-        "--data.name",
-        "image_folder",
-        "--data.folder",
-        str(tmp_path / "mine"),
-        "--data.size",
-        "4",
-        "4",
-    ]
-    words += ["--data.data-dir", str(tmp_path / "sets"), "--run-dir", "x"]
-    like = choose._with_held_out(cli.parse_train(words))
-    assert like.experiment.data.options["split"] == "train[:90%]" and "measured by the rest" in capsys.readouterr().err
-    assert (len(build_source(like.experiment)), len(held_out(like.experiment, None))) == (72, 8)
-    asked = cli.parse_train([*words, "--data.split", "train[:75%]"])
-    assert choose._with_held_out(asked).experiment.data.options["split"] == "train[:75%]"
-    with pytest.raises(UsageError, match=r"4 examples are held out: .* more than 5"):
-        choose._with_held_out(cli.parse_train([*words, "--data.split", "train[:95%]"]))
