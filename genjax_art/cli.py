@@ -97,8 +97,8 @@ class EvaluateCommand:
     metrics: tuple[str, ...] = ()
     """Names of measures, or my_module:measure (default: those of the medium)."""
     features: str | None = None
-    """What sees the examples: own-classifier, own-contrastive, own-clips, pixels-pca64, or my_module:extractor
-    (default: of clips own-clips, else by the data's labels, where there are some)."""
+    """What sees the examples: own-classifier, own-contrastive, own-clips, scattering, pixels-pca64, or
+    my_module:extractor (default: of clips own-clips, else by the data's labels, where there are some)."""
     inception: Path | None = None
     """A file with the weights of Inception v3 (the well-known .pth, or .safetensors): figures are FID and KID then."""
     n: int | None = None

@@ -81,12 +81,12 @@ class RunOptions:
     """Checkpoints kept by age."""
     keep_best: int = _at_least(0, 1, on_resume=True)
     """Checkpoints kept by score (see --best-by)."""
-    best_by: Literal["default", "patch_wasserstein", "music_distance", "sliced_wasserstein", "kd_own"] = field(
+    best_by: Literal["default", "kd_scattering", "music_distance", "sliced_wasserstein", "kd_own"] = field(
         default="default", metadata={"on_resume": False}
     )
-    """What `--checkpoint best` is best by. By default of pictures and clips patch_wasserstein, of patches at several
-    scales; of music music_distance, of its measures; else sliced_wasserstein, of the arrays themselves. kd_own is the
-    kernel distance of features of a net that is trained on the data first, for minutes, once."""
+    """What `--checkpoint best` is best by. By default of pictures and clips kd_scattering, the kernel distance of
+    features that need no training; of music music_distance, of its measures; else sliced_wasserstein, of the arrays
+    themselves. kd_own takes the features of a net that is trained on the data first, for minutes, once."""
     on_nan: Literal["stop", "skip", "rollback"] = _choice("stop")
     """Where a number is not finite: stop; skip, the step's whole update is dropped and counted; rollback, the newest
     checkpoint goes on with new noise, at most three times."""

@@ -7,6 +7,7 @@ from small import noise
 from genjax_art import media, parts
 from genjax_art.config import from_json, to_json
 from genjax_art.data.batches import to_range
+from genjax_art.data.contract import array_source
 from genjax_art.data.open import open_source
 from genjax_art.errors import UsageError
 from genjax_art.media.medium import find_medium
@@ -20,17 +21,17 @@ SETS = {"image": ("mnist_5k", {}), "clip": ("moving_shapes", {}), "roll": ("chor
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
-    monkeypatch.setattr(scores, "SCORED", 400)
+    monkeypatch.setattr(scores, "SCORED", 200)
 
 
 @pytest.mark.parametrize("kind", MEDIA)
 def test_by_default_examples_are_better_than_noise(kind):
     name, options = SETS[kind]
     source = open_source(name, **options)
-    x = to_range(source.take(np.arange(len(source))[-400:])["x"], source.spec)
-    fuzz = to_range(noise(source.spec, 400).take(np.arange(400))["x"], source.spec)
+    x = to_range(source.take(np.arange(len(source))[-200:])["x"], source.spec)
+    fuzz = to_range(noise(source.spec, 200).take(np.arange(200))["x"], source.spec)
     score = score_by("default", source, 0)
-    assert 0 < score(x) < 0.5 * score(fuzz)
+    assert score(x) < 0.5 * score(fuzz) > 0  # unbiased ones may be a little below 0
 
 
 @pytest.mark.parametrize("kind", MEDIA)
@@ -52,3 +53,11 @@ def test_a_run_from_before_there_was_a_choice_keeps_its_score():
     del written["run"]["best_by"]
     assert from_json(written).run.best_by == "sliced_wasserstein"
     assert from_json(to_json(ring8.EXPERIMENT)).run.best_by == "default"
+
+
+def test_samples_that_are_not_finite_and_a_single_example_are_infinitely_far():
+    source = open_source("mnist_5k")
+    x = np.full((200, *source.spec.shape), np.nan, np.float32)
+    assert score_by("default", source, 0)(x) == np.inf
+    one = array_source(np.zeros((1, 8, 8, 1), np.uint8))
+    assert score_by("default", one, 0)(np.zeros((1, 8, 8, 1), np.float32)) == np.inf

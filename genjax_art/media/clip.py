@@ -229,7 +229,7 @@ MEASURES = (
 )
 MEDIUM = Medium(
     metrics=MEASURES,
-    scores=("patch_wasserstein", "sliced_wasserstein", "kd_own"),
+    scores=("kd_scattering", "sliced_wasserstein", "kd_own"),
     judged=2048,  # as FVD is published by
     features="own_clips",
     alike=alike,

@@ -258,7 +258,7 @@ def alike(x: Any, key: Any) -> Any:
 
 MEDIUM = Medium(
     metrics=MEASURES,
-    scores=("patch_wasserstein", "sliced_wasserstein", "kd_own"),
+    scores=("kd_scattering", "sliced_wasserstein", "kd_own"),
     alike=alike,
     write=write_samples,
     sheet=sheet,

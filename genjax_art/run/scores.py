@@ -23,7 +23,6 @@ from genjax_art.metrics.kernels import kid
 from genjax_art.metrics.music import music_metrics
 from genjax_art.metrics.music_features import music_features
 from genjax_art.metrics.music_report import binary_rolls
-from genjax_art.metrics.patch_wasserstein import patch_wasserstein
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 from genjax_art.train.state import TrainState
 
@@ -39,10 +38,10 @@ def distance_of_pixels(real: Float[np.ndarray, "n ..."], source: Source, seed: i
     return lambda made: float(distance(made, real, jax.random.key(seed)))
 
 
-def distance_of_patches(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
-    """Sliced Wasserstein distance of patches at several scales, their mean: half a second; sees edges and layout."""
-    del source
-    return lambda made: float(np.mean(patch_wasserstein(made, real, jax.random.key(seed))))
+def distance_of_strokes(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
+    """The kernel distance of scattering coefficients: a second or two; sees strokes, layout, blur and grain."""
+    del seed
+    return of_features("scattering", real, source)
 
 
 def distance_of_music(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
@@ -59,24 +58,32 @@ def distance_of_music(real: Float[np.ndarray, "n ..."], source: Source, seed: in
 def distance_of_features(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
     """KD-own: the kernel distance of features of a net of the data's own, which is trained first (minutes, once for the
     same data); unbiased, so that a thousand samples are enough."""
-    from genjax_art.features.extractor import build_extractor, usual_extractor
+    from genjax_art.features.extractor import usual_extractor
 
     del seed
-    extractor = build_extractor(usual_extractor(source), source, source)
-    known = extractor.of(real)["features"]
-    return lambda made: kid(known, extractor.of(made)["features"]).value
+    return of_features(usual_extractor(source), real, source)
+
+
+def of_features(extractor: str, real: Float[np.ndarray, "n ..."], source: Source) -> Score:
+    """The kernel distance of what that extractor sees."""
+    from genjax_art.features.extractor import build_extractor
+
+    see = build_extractor(extractor, source, source).of
+    known = see(real)["features"]
+    return lambda made: kid(known, see(made)["features"]).value
 
 
 SCORES: Mapping[str, Callable[[Any, Source, int], Score]] = {
     "sliced_wasserstein": distance_of_pixels,
-    "patch_wasserstein": distance_of_patches,
+    "kd_scattering": distance_of_strokes,
     "music_distance": distance_of_music,
     "kd_own": distance_of_features,
 }
 
 
 def score_by(name: str, source: Source, seed: int) -> Score:
-    """The score of that name of samples in place of `source`; "default": the first of its medium's.
+    """The score of that name of samples in place of `source`; "default": the first of its medium's. Samples that are
+    not finite, and all beside a single example, are infinitely far.
 
     It is prepared when the first samples come: until then, memory and time are the training's.
 
@@ -93,7 +100,7 @@ def score_by(name: str, source: Source, seed: int) -> Score:
     def prepared() -> Score:
         return SCORES[name](to_range(source.take(rows)["x"], source.spec), source, seed)
 
-    return lambda made: prepared()(made)
+    return lambda made: prepared()(made) if len(rows) > 1 and np.isfinite(made).all() else np.inf
 
 
 def scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
