@@ -21,7 +21,6 @@ from genjax_art.models.layers import (
     Conv,
     ConvTranspose,
     Initializer,
-    SkipExcitation,
     again,
     coarsest,
     crop,
@@ -46,7 +45,6 @@ class Generator(nn.Module):
     norm: GeneratorNorm
     classes: int  # 0: unconditional
     remat: bool
-    excitation: bool = False
 
     @nn.compact
     def __call__(
@@ -61,11 +59,9 @@ class Generator(nn.Module):
         widest = self.width * self.growth ** max(len(strides) - 1, 0)
         h = nn.Dense(prod(base) * widest, use_bias=bias)(h).reshape(-1, *base, widest)
         h = nn.leaky_relu(self.normalise(h, label, train), 0.2)
-        finer, coarse = again(Generator.finer, self.remat, static=(3, 4)), h
+        finer = again(Generator.finer, self.remat, static=(3, 4))
         for level in reversed(range(len(strides))):
             h = finer(self, h, label, train, level)
-            if self.excitation and level < len(strides) - 1:
-                h = SkipExcitation()(h, coarse)
         return into_range(Conv(self.spec.channels, self.kernel, kernel_init=glorot)(h), self.spec)
 
     def finer(
@@ -141,7 +137,6 @@ def build(
     minibatch_deviation: int = 0,
     conditional: bool = False,
     style_head: bool = False,
-    excitation: bool = False,
     remat: bool = False,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN for any extents; z [b, latents].
@@ -162,13 +157,11 @@ def build(
       conditional: both networks get the class label: the generator beside z (or by its norm), the discriminator by
         projection (arXiv:1802.05637).
       style_head: the discriminator also returns logits of the label, "style", from its features.
-      excitation: the generator's features of all levels from the second finer on are scaled, each channel by a factor
-        from 0 to 1 that follows from the coarsest ones (arXiv:2101.04775).
       remat: compute each level of a network again for the gradient instead of keeping it: less memory, more time.
     """
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
-        "generator": Generator(spec, latents, width, growth, kernel, generator_norm, classes, remat, excitation),
+        "generator": Generator(spec, latents, width, growth, kernel, generator_norm, classes, remat),
         "discriminator": Discriminator(
             width, growth, kernel, discriminator_norm, minibatch_deviation, classes, styles, remat
         ),

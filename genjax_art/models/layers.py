@@ -1,7 +1,7 @@
 """Shared blocks: convolutions of any spatial rank, batch statistics over all devices, conditioning."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ from genjax_art.shards import global_mean
 from genjax_art.spec import ArraySpec, Label
 
 Initializer = Callable[..., Array]
+Finish = Literal["transposed", "convolution"]  # of a network whose last layer makes pictures
 MOMENTUM, EPSILON = 0.9, 1e-5  # of batch norm
 
 
@@ -119,24 +120,6 @@ class BatchNorm(nn.Module):
         if self.affine:
             y = y + at_all_places(self.param("bias", nn.initializers.zeros, shape))
         return y.astype(x.dtype)
-
-
-class SkipExcitation(nn.Module):
-    """`x` with each channel scaled by a factor from 0 to 1 that follows from a coarser map: a way from there, and back
-    for the gradient, that skips the layers between.
-
-    FastGAN: Liu et al. 2021, section 3.1 (arXiv:2101.04775), whose first layer is a convolution over all of
-    the coarser map, pooled to 4x4; here over all of it as it is.
-    """
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "b *space c"], coarse: Float[Array, "b *space2 d"]
-    ) -> Float[Array, "b *space c"]:
-        channels = x.shape[-1]
-        h = nn.Dense(channels)(coarse.reshape(len(coarse), -1))
-        gate = nn.sigmoid(nn.Dense(channels)(nn.leaky_relu(h, 0.1)))
-        return x * gate.reshape(len(x), *(1,) * (x.ndim - 2), channels)
 
 
 def one_hot(label: Label, classes: int, dtype: Any = jnp.float32) -> Float[Array, "b classes"]:
