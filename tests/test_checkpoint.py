@@ -73,6 +73,37 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == {"10", "50", "60"}
 
 
+def test_a_folder_made_anew_by_another_run_is_left_alone(tmp_path):
+    """As if someone had deleted the folder of a run that was about to end, and begun another one there at once."""
+    folder = tmp_path / "run" / "checkpoints"
+    with pytest.raises(RunError, match="moved or deleted"), Checkpoints(folder) as old:
+        old.prepare()
+        shutil.rmtree(folder.parent)
+        with Checkpoints(folder) as new:
+            new.prepare()
+            (folder.parent / ".lock").touch()
+            old.save(10, state_at(10), 1.0)
+            with pytest.raises(RunError, match="moved or deleted"):
+                old.wait()
+            new.save(20, state_at(20), 1.0)
+            assert new.steps() == [20]
+            old.save(30, state_at(30), 1.0)
+    with Checkpoints(folder) as reader:
+        assert reader.steps() == [20]
+
+
+def test_checkpoints_deleted_on_the_way_do_not_end_the_run(tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.prepare()
+        checkpoints.save(10, state_at(10), 1.0)
+        checkpoints.wait()
+        shutil.rmtree(folder)
+        checkpoints.save(20, state_at(20), 1.0)
+        assert checkpoints.steps() == [20]
+        assert_equal(state_at(20), checkpoints.restore(shapes()))
+
+
 def test_a_better_one_takes_the_place_of_the_best(tmp_path):
     fill(tmp_path, [0.3, 0.2, 0.1, 1.0, 2.0], keep_latest=1, keep_best=2)
     with Checkpoints(tmp_path) as checkpoints:

@@ -66,7 +66,7 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax reports each save, and errors that it raises, too
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
-        self._place: os.stat_result | None = None  # where it was when the run began
+        self._run: int | None = None  # the folder around it when the run began, open: no other gets its number
         self._refused: dict[int, RunError] = {}  # damaged ones, which go as soon as a newer one is there
 
     def __enter__(self) -> "Checkpoints":
@@ -81,6 +81,9 @@ class Checkpoints:
             print(f"warning: {other}", file=sys.stderr)  # the first error is the one to be seen as such
         finally:
             self._thread.shutdown()
+            if self._run is not None:
+                os.close(self._run)
+                self._run = None
 
     def prepare(self) -> None:
         """Makes the folder and tries whether it can be written, and removes what killed writers have left there.
@@ -90,7 +93,7 @@ class Checkpoints:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._place = self._folder.stat()
+            self._run = os.open(self._folder.parent, os.O_RDONLY | os.O_CLOEXEC)
             trial = part_name(self._folder)
             trial.mkdir()
             leftovers = [
@@ -215,29 +218,38 @@ class Checkpoints:
         """Writes one checkpoint, gives it its name, and removes those that are not to be kept any more."""
         part = part_name(self._folder)
         try:
-            self._folder.mkdir(exist_ok=True)
+            self._check_place()
+            self._folder.mkdir(exist_ok=True)  # somebody may have deleted all checkpoints
             part.mkdir()
             with plain_alias(part) as plain, _orbax(self._ocp) as orbax:
                 orbax.save(plain / ARRAYS, args=self._ocp.args.StandardSave(tree))
             (part / METRICS).mkdir()
             (part / METRICS / METRICS).write_text(json.dumps({SCORE: score}), encoding="utf-8")
             write_manifest(part, step, self._experiment)
-            if self._place is not None and not os.path.samestat(self._place, self._folder.stat()):
-                raise FileNotFoundError(errno.ENOENT, "the folder was moved or deleted")
+            self._check_place()
             if (self._folder / str(step)).exists():  # a damaged one, whoever reads it
                 self._remove(step, force=True)
             part.rename(self._folder / str(step))
         except Exception as error:  # OSError, or what Orbax and TensorStore make of it
             _discard(part)
             with contextlib.suppress(OSError):  # what Orbax has made anew where the run's folder was moved away
-                self._folder.rmdir()
-                self._folder.parent.rmdir()
+                if [*self._folder.parent.iterdir()] == [self._folder]:  # and not what another run has made there
+                    self._folder.rmdir()
+                    self._folder.parent.rmdir()
             steps = _steps(self._folder)
             kept = f"that of step {steps[-1]} is kept" if steps else "there is none before it"
             raise RunError(
                 f"checkpoint {self._folder / str(step)} cannot be written ({_reason(error)}); {kept}"
             ) from error
         self._clean_up(step)
+
+    def _check_place(self) -> None:
+        """Raises FileNotFoundError where the run's folder is no longer the one in which the run began."""
+        if self._run is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._run), self._folder.parent.stat()):
+                    return
+            raise FileNotFoundError(errno.ENOENT, "the folder was moved or deleted")
 
     def _clean_up(self, written: int) -> None:
         for step in [*self._refused]:
