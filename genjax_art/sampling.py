@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from genjax_art.data.contract import Source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.keys import fold
 from genjax_art.latents import TYPICAL, Latents, Spread, count, example_keys
@@ -34,8 +35,11 @@ def weights_of(state: TrainState, which: Which = "default") -> tuple[Weights, st
     return Weights({**state.params, **averages}, dict(state.extras)), "ema" if averages else "raw"
 
 
-def labels_for(method: Method, n: int, seed: int, label: str | None = None) -> Int[np.ndarray, " n"] | None:
-    """The n labels of `sample`: all of one class (see `find_label`), or all classes in turn; None without classes.
+def labels_for(
+    method: Method, n: int, seed: int, label: str | Int[np.ndarray, " n"] | None = None
+) -> Int[np.ndarray, " n"] | None:
+    """The n labels of `sample`: all of one class (see `find_label`), or those given, or all classes in turn; None
+    without classes.
 
     Raises:
       RunError: a label for an unconditional method.
@@ -45,9 +49,20 @@ def labels_for(method: Method, n: int, seed: int, label: str | None = None) -> I
         if label is not None:
             raise RunError(f"label {label!r} asked of a run that is not conditional; train with --model.conditional")
         return None
+    if isinstance(label, np.ndarray):
+        return label.astype(np.int32)
     if label is None:
         return np.asarray(draw_labels(fold(jax.random.key(seed), "labels"), n, len(method.classes)))
     return np.full(n, method.classes.index(find_label(label, method.classes)), np.int32)
+
+
+def labels_like(source: Source, n: int, seed: int) -> Int[np.ndarray, " n"]:
+    """Labels of n examples, evenly chosen, in random order: each class as often as among them, so that samples of these
+    may be compared with the data. Equal numbers of all classes would differ from most data by their numbers alone.
+    """
+    rows = np.linspace(0, len(source) - 1, n).astype(np.int64)
+    found: Int[np.ndarray, " n"] = np.random.default_rng(seed).permutation(source.take(rows)["label"])
+    return found
 
 
 def find_label(label: str, classes: Sequence[str]) -> str:
@@ -133,10 +148,10 @@ def sample(
     *,
     n: int,
     seed: int,
-    label: str | None = None,
+    label: str | Int[np.ndarray, " n"] | None = None,
     spread: Spread = TYPICAL,
 ) -> Float[np.ndarray, "n ..."]:
-    """n examples [n, *shape]: a pure function of the weights and the arguments.
+    """n examples [n, *shape], labels as of `labels_for`: a pure function of the weights and the arguments.
 
     Raises:
       UsageError: n < 1 or an unknown label.

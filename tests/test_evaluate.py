@@ -4,6 +4,7 @@ import dataclasses
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from genjax_art import evaluate
 from genjax_art.data.contract import array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
+from genjax_art.evaluate import judged
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.page import plain
 from genjax_art.evaluate.tables import comparable, shown
@@ -232,6 +234,32 @@ def test_figures_that_cannot_be_compared_stand_apart():
     groups = comparable(judged)
     assert [[one.name for one in together] for together, _ in groups] == [["a", "b"], ["far"]]
     assert "n_fake (10 and 20)" in groups[1][1]
+
+
+def test_conditional_samples_have_the_labels_of_the_data_in_their_shares():
+    """Whatever the seed; else a set of 9 cats and 1 dog would be far from samples that are as good as it."""
+    label = np.repeat(np.arange(3, dtype=np.int32), [180, 19, 1])
+    data = array_source(np.zeros((200, 2), np.float32), label, classes=("a", "b", "c"))
+    run = SimpleNamespace(
+        method=SimpleNamespace(classes=("a", "b", "c")), labels=lambda n, seed: np.arange(n, dtype=np.int32) % 3
+    )
+    for n, expected in ((200, [180, 19, 1]), (20, [18, 1, 1]), (400, [360, 38, 2])):
+        asked = [judged.asked_of(run, data, n, seed) for seed in (0, 1)]
+        assert all(np.abs(np.bincount(one, minlength=3) - expected).max() <= 1 for one in asked)
+        assert (asked[0] != asked[1]).any()
+    run.method.classes = ("x", "y", "z")  # those of other data: there are no shares to take
+    np.testing.assert_array_equal(np.bincount(judged.asked_of(run, data, 9, 0)), [3, 3, 3])
+
+
+def test_the_class_asked_for_is_found_by_the_labels_of_the_samples():
+    """By those that the subject has, not by what a run would draw with another seed."""
+    x, weights = normal(0), np.eye(4)[:, :2].astype(np.float32) * [[-9], [9], [9], [9]]
+    of = subject(x, normal(1), normal(2), weights)
+    label = (x @ weights).argmax(1).astype(np.int32)
+    of = dataclasses.replace(of, spec=dataclasses.replace(of.spec, classes=("a", "b")), asked=label)
+    of.run.method = SimpleNamespace(classes=("a", "b"))
+    assert classes.measure(of)["class_accuracy"].samples.value == 1.0
+    assert classes.measure(dataclasses.replace(of, asked=1 - label))["class_accuracy"].samples.value == 0.0
 
 
 def test_a_frontier_has_each_run_at_each_truncation(copied, monkeypatch, capsys):

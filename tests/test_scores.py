@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from small import noise
+from small import gan_experiment, noise
 
 from genjax_art import media, parts
+from genjax_art.build import build_plan
 from genjax_art.config import from_json, to_json
 from genjax_art.data.batches import to_range
 from genjax_art.data.contract import array_source
@@ -14,6 +15,7 @@ from genjax_art.media.medium import find_medium
 from genjax_art.presets import ring8
 from genjax_art.run import scores
 from genjax_art.run.scores import SCORES, score_by
+from genjax_art.train.state import TrainState
 
 MEDIA = parts.names(media, "MEDIUM")
 SETS = {"image": ("mnist_5k", {}), "clip": ("moving_shapes", {}), "roll": ("chorales", {}), "points": ("ring8", {})}
@@ -42,6 +44,17 @@ def test_the_choices_of_a_medium_are_known_and_others_refused_at_once(kind):
     for other in set(SCORES) - set(known):
         with pytest.raises(UsageError, match=f"unknown --best-by for arrays of kind {kind} '{other}'; known: "):
             score_by(other, source, 0)
+
+
+def test_conditional_samples_have_the_labels_of_what_they_are_compared_with(monkeypatch):
+    label = np.repeat(np.arange(2, dtype=np.int32), [190, 10])
+    source = array_source(np.zeros((200, 16, 16, 1), np.uint8), label, classes=("a", "b"))
+    plan, asked = build_plan(gan_experiment(conditional=True), source.spec), []
+    monkeypatch.setattr(scores.sampling, "sample", lambda *_, n, seed, label: asked.append(label) or np.zeros((n, 2)))
+    monkeypatch.setattr(scores, "score_by", lambda *_: lambda made: 0.0)
+    scores.scorer(plan, source)(TrainState(step=0, seed=0, params={}, opt_state={}, extras={}, ema={}))
+    np.testing.assert_array_equal(asked[0], label[scores.rows_compared(source, plan.run.seed)])
+    assert np.bincount(asked[0]).tolist() == [190, 10]
 
 
 def test_every_score_is_some_mediums():

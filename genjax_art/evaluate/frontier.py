@@ -89,7 +89,7 @@ def frontier(arguments: Sequence[str]) -> int:
 
 def point(one: Judged, spread: Spread, n: int, seed: int) -> Point:
     """The figures of a run's samples at one spread."""
-    made: Float[np.ndarray, "n ..."] = one.subject.run.sample(n, seed, spread=spread)
+    made: Float[np.ndarray, "n ..."] = one.subject.run.sample(n, seed, one.subject.asked, spread)
     seen = one.subject.seen
     of_made = seen.extractor.of(made[: len(seen.held)])
     other = dataclasses.replace(seen, made=of_made["features"], made_logits=of_made["logits"])

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
-from genjax_art import build, metrics, parts
+from genjax_art import build, metrics, parts, sampling
 from genjax_art.cli import EvaluateCommand
 from genjax_art.data.batches import to_range
+from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
 from genjax_art.features.extractor import Extractor, build_extractor, usual_extractor
 from genjax_art.features.seeing import see
@@ -79,7 +81,8 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
         return to_range(x, run.spec)
 
     n = run.medium.judged if command.n is None else command.n
-    made = run.sample(n, command.seed)
+    asked = asked_of(run, known, n, command.seed)
+    made = run.sample(n, command.seed, asked)
     subject = Subject(
         spec=run.spec,
         made=made,
@@ -90,6 +93,7 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
         look=lambda: see(extractor(), made, held, known, in_range),
         extractors=own,
         seed=command.seed,
+        asked=asked,
     )
     about: dict[str, Any] = {**run.about(command.seed), "n": n}
     found: dict[str, Any] = {}
@@ -103,6 +107,13 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
     if subject.looked:
         about |= _about(subject.seen.extractor)
     return Judged(folder, about, subject, found)
+
+
+def asked_of(run: Any, known: Source, n: int, seed: int) -> Int[np.ndarray, " n"] | None:
+    """The labels to ask of a run that is compared with these data: each class as often as there."""
+    if run.method.classes and run.method.classes == known.spec.classes:
+        return sampling.labels_like(known, n, seed)
+    return run.labels(n, seed)
 
 
 def _about(extractor: Sees) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         "modes": pair("modes", modes, "high", f"of {classes} classes"),
         "class_divergence": pair("class_divergence", divergence, "low", "nats"),
     }
-    asked = subject.run.labels(len(subject.made), seed)
+    asked = subject.asked
     if asked is not None and seen.held_labels is not None and tuple(subject.run.method.classes) == subject.spec.classes:
         right, of_held = made.argmax(1) == asked[: len(made)], held.argmax(1) == seen.held_labels
         rows["class_accuracy"] = row_of(

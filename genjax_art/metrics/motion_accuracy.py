@@ -84,7 +84,7 @@ def measure(subject: Subject, *, clips: int = 512) -> dict[str, Any]:
         "motion_divergence": pair("motion_divergence", divergence, divergence, "low", "nats"),
         "motion_classifier": right(of_held, truth).value,
     }
-    asked = subject.run.labels(len(subject.made), seed)
+    asked = subject.asked
     if key == "label" and asked is not None and tuple(subject.run.method.classes) == subject.spec.classes:
         of, of_right = (partial(right, asked=labels) for labels in (asked[: len(made)], truth))
         found = {"motion_accuracy": pair("motion_accuracy", of, of_right, "high"), **found}

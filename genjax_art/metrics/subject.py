@@ -44,6 +44,8 @@ class Subject:
     """Those of these data by name, for measures that ask a network of their own whatever the others look at."""
     seed: int = 0
     """Of the samples."""
+    asked: Int[np.ndarray, " n"] | None = None
+    """The label that each sample was asked for; None of a run that is not conditional."""
     _found: dict[Any, dict[str, Any]] = field(default_factory=dict, init=False)
 
     def some(self, data: Examples, n: int) -> Float[np.ndarray, "n ..."]:

@@ -71,14 +71,20 @@ class Run:
             "parameter_hash": digest,
         }
 
-    def labels(self, n: int, seed: int = 0, label: str | None = None) -> Int[np.ndarray, " n"] | None:
-        """n labels: of one class, or all classes in turn; None where the run is not conditional."""
+    def labels(
+        self, n: int, seed: int = 0, label: str | Int[np.ndarray, " n"] | None = None
+    ) -> Int[np.ndarray, " n"] | None:
+        """n labels: of one class, or those given, or all classes in turn; None where the run is not conditional."""
         return sampling.labels_for(self.method, n, seed, label)
 
     def sample(
-        self, n: int, seed: int = 0, label: str | None = None, spread: Spread = TYPICAL
+        self,
+        n: int,
+        seed: int = 0,
+        label: str | Int[np.ndarray, " n"] | None = None,
+        spread: Spread = TYPICAL,
     ) -> Float[np.ndarray, "n ..."]:
-        """n examples [n, *shape] in the range of `spec`, the same for the same arguments."""
+        """n examples [n, *shape] in the range of `spec`, the same for the same arguments; labels as of `labels`."""
         return sampling.sample(self.method, self.weights, n=n, seed=seed, label=label, spread=spread)
 
     def draw(self, key: Key, n: int, labels: Any = None, spread: Spread = TYPICAL) -> Latents:

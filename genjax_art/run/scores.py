@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 from genjax_art import sampling
 from genjax_art.build import Plan
@@ -94,7 +94,7 @@ def score_by(name: str, source: Source, seed: int) -> Score:
     name = known[0] if name == "default" else name
     if name not in known:
         raise unknown(f"--best-by for arrays of kind {source.spec.kind}", name, known)
-    rows = np.random.default_rng(seed).permutation(len(source))[:SCORED]
+    rows = rows_compared(source, seed)
 
     @cache
     def prepared() -> Score:
@@ -103,17 +103,28 @@ def score_by(name: str, source: Source, seed: int) -> Score:
     return lambda made: prepared()(made) if len(rows) > 1 and np.isfinite(made).all() else np.inf
 
 
+def rows_compared(source: Source, seed: int) -> Int[np.ndarray, " n"]:
+    """The examples beside which samples are scored; conditional samples have their labels."""
+    return np.random.default_rng(seed).permutation(len(source))[:SCORED]
+
+
 def scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
     """The score of a state; with several seeds the mean of the members' scores.
 
     Raises:
       UsageError: the plan asks for a score that there is not for its medium.
     """
-    seed, n = plan.run.seed, min(SCORED, len(source))
+    seed = plan.run.seed
+    rows = rows_compared(source, seed)
     of_samples = score_by(plan.run.best_by, source, seed)
+
+    @cache
+    def labels() -> Int[np.ndarray, " n"] | None:
+        return source.take(rows)["label"] if plan.method.classes else None
 
     def score(state: TrainState) -> float:
         members = [sampling.weights_of(one)[0] for one in plan.seeds.members(state)]
-        return float(np.mean([of_samples(sampling.sample(plan.method, one, n=n, seed=seed)) for one in members]))
+        made = [sampling.sample(plan.method, one, n=len(rows), seed=seed, label=labels()) for one in members]
+        return float(np.mean([of_samples(x) for x in made]))
 
     return score
