@@ -262,6 +262,18 @@ def test_the_class_asked_for_is_found_by_the_labels_of_the_samples():
     assert classes.measure(dataclasses.replace(of, asked=1 - label))["class_accuracy"].samples.value == 0.0
 
 
+def test_a_class_that_is_hardly_seen_in_held_out_data_need_not_be_found():
+    """One of two hundred: a hundred samples without it miss nothing, a thousand do."""
+    weights = np.zeros((4, 2), np.float32)
+    weights[0] = -9, 9
+    x, rare = normal(0, 2200), normal(1, 11)
+    x[:, 0], rare[:, 0] = -np.abs(x[:, 0]) - 0.1, np.abs(rare[:, 0]) + 0.1
+    held = np.concatenate([x[:2189], rare])
+    for n, real in ((100, 1), (1100, 2)):
+        row = classes.measure(subject(x[:n], x, held, weights))["modes"]
+        assert (row.samples.value, row.real.value) == (1, real)
+
+
 def test_a_frontier_has_each_run_at_each_truncation(copied, monkeypatch, capsys):
     """Seen by the extractor that an evaluation takes, unless another one is named."""
     spec = dataclasses.replace(tiny_run.GREY, classes=("dark", "bright"))
