@@ -72,7 +72,7 @@ CANDIDATES = (
         "sharp and varied pictures, with longer training",
     ),
     Candidate("augmented", "pictures", (), "few pictures, which a discriminator would learn by heart", most=FEW),
-    Candidate("can", "can-art", (), "pictures between the styles, by intent", styles=True),
+    Candidate("can", "can-icons", (), "pictures between the styles, by intent", styles=True),
 )
 
 

@@ -36,6 +36,6 @@ EXPERIMENT = Experiment(
         },
     ),
     optimizers={"frames": _adam, "clips": _adam, "generator": _adam},
-    run=RunOptions(batch_size=16, steps=3_000, sample_every=250, save_every=250),
+    run=RunOptions(batch_size=16, steps=3_000, sample_every=250, save_every=500),
     ema_half_life={"generator": 2_000.0},
 )
