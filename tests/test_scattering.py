@@ -9,7 +9,15 @@ from genjax_art.data.contract import array_source
 from genjax_art.data.open import open_source
 from genjax_art.errors import UsageError
 from genjax_art.features.extractor import build_extractor
-from genjax_art.features.scattering import DIRECTIONS, modulus, of_clips, oriented, scales, scattering
+from genjax_art.features.scattering import (
+    DIRECTIONS,
+    modulus,
+    of_clips,
+    oriented,
+    reduced,
+    scales,
+    scattering,
+)
 from genjax_art.metrics.kernels import kid
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
 
@@ -57,6 +65,17 @@ def test_channels_do_not_mix():
 @pytest.mark.parametrize("size, expected", [((8, 8), 1), ((4, 40), 1), ((28, 28), 2), ((32, 64), 2), ((64, 64), 3)])
 def test_scales_are_as_many_as_fit(size, expected):
     assert scales(*size) == expected
+
+
+@pytest.mark.parametrize("shape", [(2, 300, 90, 3), (2, 3, 128, 128, 1)])
+def test_large_pictures_are_reduced_first(shape):
+    x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    source = array_source(x)
+    small = reduced(jnp.asarray(x))
+    assert max(small.shape[-3:-1]) == 64 and small.shape[:-3] == shape[:-3]
+    found = build_extractor("scattering", source, source).of(x)["features"]
+    of = scattering if len(shape) == 4 else of_clips
+    assert found.shape == jax.eval_shape(of, small).shape and np.isfinite(found).all()
 
 
 def test_slopes_are_finite_where_there_is_nothing():

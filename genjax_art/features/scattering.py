@@ -23,6 +23,7 @@ DIRECTIONS, SIDE = 8, 7  # of the filters
 WAVE, WIDTH = 4.0, 1.5  # pixels: wavelength, and deviation of the Gaussian around it
 PLACES = {0: 4, 1: 4, 2: 2}  # an axis, over which each order is averaged
 EPSILON = 1e-6  # under the root, so that its slope is finite
+LARGEST = 64  # pixels
 FRAMES = 2  # of a clip
 MOST, PIECE = 1_000, 250  # training examples from which the features' units come
 LEAST = 0.05  # of the mean unit: no feature's is less
@@ -39,7 +40,8 @@ def build(known: Source, held: Source) -> Extractor:
     spec = known.spec
     if len(spec.space) not in (2, 3):
         raise UsageError(f"feature extractor scattering needs pictures or clips, got arrays of {spec.shape}")
-    step = jax.jit(of_clips if len(spec.space) == 3 else scattering)
+    of_one = of_clips if len(spec.space) == 3 else scattering
+    step = jax.jit(lambda x: of_one(reduced(x)))
 
     index = evenly(len(known), MOST)
     pieces = np.array_split(index, -(-len(index) // PIECE))
@@ -51,7 +53,18 @@ def build(known: Source, held: Source) -> Extractor:
     def apply(x: Float[Array, "b *shape"]) -> Mapping[str, Float[Array, "b _"]]:
         return {"features": (step(x) - mean) / unit}
 
-    return Extractor("scattering", VERSION, f"not resized, as {spec.low:g} to {spec.high:g}", apply, weights)
+    rule = f"linear with antialiasing to {LARGEST} pixels at most, as {spec.low:g} to {spec.high:g}"
+    return Extractor("scattering", VERSION, rule, apply, weights)
+
+
+def reduced(x: Float[Array, "b *space c"]) -> Float[Array, "b *space2 c"]:
+    """Pictures or frames with their longer side at 64 pixels, if it is longer: memory and time stay bounded."""
+    *before, h, w, c = x.shape
+    longer = max(h, w)
+    if longer <= LARGEST:
+        return x
+    side = (max(1, round(n * LARGEST / longer)) for n in (h, w))
+    return jax.image.resize(x, (*before, *side, c), "linear")
 
 
 def of_clips(x: Float[Array, "b t h w c"]) -> Float[Array, "b d"]:

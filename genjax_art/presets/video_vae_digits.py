@@ -1,7 +1,7 @@
 """A VAE of clips on Moving MNIST, 64 pixels and 20 frames: given ten, it goes on with ten.
 
 Source: Li & Mandt 2018 (arXiv:1803.02991), narrowed; the data's: Srivastava et al. 2015 (arXiv:1502.04681).
-Cost: 0.25 to 0.6 s a step on two CPU cores; about twenty minutes. Results: genjax_art/benchmark/README.md.
+Cost: about twenty minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
 Prediction: sample.py RUN continue --clip FILE, or python -m genjax_art.evaluate RUN --metrics clip_prediction.
 python train.py video-vae-digits
 """
