@@ -5,8 +5,8 @@ a small set by heart, Zhao et al. 2020 (arXiv:2006.10738); relativistic pairing 
 (arXiv:2501.05441).
 Cost: about six minutes on two CPU cores. Results: genjax_art/benchmark/README.md.
 It needs your folder: --data.folder DIR. A tenth of the pictures is held out, to measure the run by: --data.split train
-takes all, as where the folder has a part named test. Larger ones: --data.size 64 64. Of one label each:
---model.conditional. Where mirror images are as good: --objective.augmentations translation color flip.
+takes all, as where the folder has a part named test. Larger ones: --data.size 64 64 --model.width 16. Of one label
+each: --model.conditional. Where mirror images are as good: --objective.augmentations translation color flip.
 python train.py pictures
 """
 
