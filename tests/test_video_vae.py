@@ -250,17 +250,6 @@ def test_a_conditional_one_sees_the_label_everywhere():
     assert np.abs(one - two).max() > 1e-3
 
 
-@pytest.mark.parametrize("finish, kernel", [("transposed", (4, 4)), ("convolution", (3, 3))])
-def test_a_decoder_may_end_in_a_convolution_at_full_extents(finish, kernel):
-    """It makes the same shapes, and its last layer is 3x3 where the other has a stride."""
-    decoder = model.build(SPEC, **TINY, finish=finish)["decoder"]
-    f, z = jnp.zeros((2, TINY["content"])), jnp.zeros((2, 4, TINY["motion"]))
-    made, variables = jax.eval_shape(lambda: decoder.init_with_output(jax.random.key(0), f, z))
-    assert made.shape == (2, *SPEC.shape)
-    kernels = [layer["kernel"].shape for name, layer in variables["params"]["picture"].items() if "Conv" in name]
-    assert [shape[:2] for shape in kernels if shape[-1] == SPEC.channels] == [kernel]
-
-
 def test_options_out_of_range_are_refused():
     for name, value in (("beta_content", -1.0), ("beta_motion", -1.0), ("kl_warmup_steps", -1)):
         with pytest.raises(UsageError, match=name.replace("_", "-")):

@@ -1,7 +1,7 @@
 """Shared blocks: convolutions of any spatial rank, batch statistics over all devices, conditioning."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,6 @@ from genjax_art.shards import global_mean
 from genjax_art.spec import ArraySpec, Label
 
 Initializer = Callable[..., Array]
-Finish = Literal["transposed", "convolution"]  # of a network whose last layer makes pictures
 MOMENTUM, EPSILON = 0.9, 1e-5  # of batch norm
 
 

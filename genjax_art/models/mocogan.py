@@ -11,6 +11,7 @@ two and with three axes.
 
 from collections.abc import Callable
 from math import prod
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -20,22 +21,13 @@ from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.models import dcgan
 from genjax_art.models.dcgan import DiscriminatorNorm, glorot
-from genjax_art.models.layers import (
-    Conv,
-    ConvTranspose,
-    Finish,
-    again,
-    coarsest,
-    crop,
-    into_range,
-    one_hot,
-    pyramid,
-)
+from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, into_range, one_hot, pyramid
 from genjax_art.models.norms import GeneratorNorm, normalised
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec, Key, Label
 
 Latents = dict[str, Array]
+Finish = Literal["transposed", "convolution"]
 
 
 class Activated(nn.Module):

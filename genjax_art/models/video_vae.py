@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
 from genjax_art.models.coupling import Coupling
-from genjax_art.models.layers import Conv, ConvTranspose, Finish, again, coarsest, crop, one_hot, pyramid, wide
+from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, one_hot, pyramid, wide
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec, Label
 
@@ -134,7 +134,6 @@ class Picture(nn.Module):
     spec: ArraySpec
     width: int
     kernel: int
-    finish: Finish
 
     @nn.compact
     def __call__(self, h: Float[Array, "b t d"], still: Float[Array, "b s k"]) -> Float[Array, "b t h w c"]:
@@ -150,13 +149,11 @@ class Picture(nn.Module):
             return nn.relu(frames * (1.0 + gain) + bias).reshape(y.shape)
 
         y = styled(nn.Dense(prod(base) * widest, kernel_init=he)(h).reshape(-1, *base, widest))
-        finest = 0 if self.finish == "convolution" or not strides else 1
-        for level in reversed(range(finest, len(strides))):
-            features = self.width * 2 ** max(level - 1, 0)
+        for level in reversed(range(1, len(strides))):
+            features = self.width * 2 ** (level - 1)
             y = ConvTranspose(features, self.kernel, strides[level], kernel_init=he)(y)
             y = styled(crop(y, coarsest(space, strides[:level])))
-        channels = self.spec.channels
-        last = ConvTranspose(channels, self.kernel, strides[0]) if finest else Conv(channels, 3)
+        last = ConvTranspose(self.spec.channels, self.kernel, strides[0]) if strides else Conv(self.spec.channels, 3)
         return crop(last(y), space).reshape(b, t, *self.spec.shape[1:])
 
 
@@ -168,7 +165,6 @@ class Decoder(nn.Module):
     kernel: int
     hidden: int
     classes: int
-    finish: Finish
     remat: bool
 
     @nn.compact
@@ -184,7 +180,7 @@ class Decoder(nn.Module):
         of_clip = nn.Dense(self.hidden, name="content")(still)
         h = nn.relu(of_clip + nn.Dense(self.hidden, use_bias=False, name="motion")(z))
         h = nn.relu(nn.Dense(self.hidden, kernel_init=he, name="frame")(h))
-        return again(Picture, self.remat)(self.spec, self.width, self.kernel, self.finish, name="picture")(h, still)
+        return again(Picture, self.remat)(self.spec, self.width, self.kernel, name="picture")(h, still)
 
 
 def _label_of(label: Array | None, classes: int, like: Array, batch: tuple[int, ...]) -> Float[Array, "*b classes"]:
@@ -206,7 +202,6 @@ def build(
     recurrent: int = 128,
     couplings: int = 8,
     conditional: bool = False,
-    finish: Finish = "transposed",
     remat: bool = False,
 ) -> dict[str, nn.Module]:
     """Encoder, prior of the motion and decoder of clips of any extents; content [b, content], motion [b, t, motion].
@@ -221,8 +216,6 @@ def build(
       recurrent: units of the GRUs, of the prior and of each direction of the encoder.
       couplings: layers of the content's learned prior, of 64 units each; 0 leaves it standard normal.
       conditional: all networks but that prior get the class label as a further input.
-      finish: how the decoder ends: in a transposed convolution, whose grid may be seen in its frames (Odena et al.
-        2016, distill.pub/2016/deconv-checkerboard), or in a convolution at full extents after it.
       remat: compute the insides of the convolutional parts again for the gradient instead of keeping them.
 
     Raises:
@@ -239,5 +232,5 @@ def build(
         **learned,
         "encoder": Encoder(content, motion, width, kernel, hidden, recurrent, classes, remat),
         "prior": Prior(motion, recurrent, classes),
-        "decoder": Decoder(spec, content, motion, width, kernel, hidden, classes, finish, remat),
+        "decoder": Decoder(spec, content, motion, width, kernel, hidden, classes, remat),
     }
