@@ -139,7 +139,8 @@ def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
     """JSON data of an older version in the layout of this one; data that are no config pass, to be refused later.
 
     Version 2 has the run options under "run" and the data set with options of its own, and counts images once for each
-    update that a step makes of a player: half-lives of version 1 counted one batch a step.
+    update that a step makes of a player: half-lives of version 1 counted one batch a step. Without a word on what the
+    best checkpoint is best by, it is what that was before there was a choice.
     """
     current = dict(data)
     if current.get("version") == 1:
@@ -152,7 +153,7 @@ def migrate(data: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(current.get("data"), Mapping):
             current["data"] = _data_of_version_1(current["data"])
         current["version"] = 2
-    if isinstance(run := current.get("run"), Mapping):  # from before there was a choice; their checkpoints have scores
+    if isinstance(run := current.get("run"), Mapping):
         current["run"] = {"best_by": "sliced_wasserstein", **run}
     return current
 

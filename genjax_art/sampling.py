@@ -13,6 +13,7 @@ from genjax_art.data.contract import Source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.keys import fold
 from genjax_art.latents import TYPICAL, Latents, Spread, count, example_keys
+from genjax_art.metrics.stream import evenly
 from genjax_art.objectives.method import Method, Weights, draw_labels
 from genjax_art.spec import Key, Keys
 from genjax_art.train.state import TrainState
@@ -50,6 +51,8 @@ def labels_for(
             raise RunError(f"label {label!r} asked of a run that is not conditional; train with --model.conditional")
         return None
     if isinstance(label, np.ndarray):
+        if len(label) != n or label.min() < 0 or label.max() >= len(method.classes):
+            raise UsageError(f"{len(label)} labels for {n} examples, or not from 0 to {len(method.classes) - 1}")
         return label.astype(np.int32)
     if label is None:
         return np.asarray(draw_labels(fold(jax.random.key(seed), "labels"), n, len(method.classes)))
@@ -60,9 +63,10 @@ def labels_like(source: Source, n: int, seed: int) -> Int[np.ndarray, " n"]:
     """Labels of n examples, evenly chosen, in random order: each class as often as among them, so that samples of these
     may be compared with the data. Equal numbers of all classes would differ from most data by their numbers alone.
     """
-    rows = np.linspace(0, len(source) - 1, n).astype(np.int64)
-    found: Int[np.ndarray, " n"] = np.random.default_rng(seed).permutation(source.take(rows)["label"])
-    return found
+    whole, left = divmod(n, len(source))
+    rows = np.concatenate([*[np.arange(len(source))] * whole, *([evenly(len(source), left)] if left else [])])
+    pieces = [source.take(part)["label"] for part in np.array_split(rows, -(-n // CHUNK))]
+    return np.random.default_rng(seed).permutation(np.concatenate(pieces))
 
 
 def find_label(label: str, classes: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import pytest
 import tiny_run
 from PIL import Image
 
-from genjax_art import evaluate
+from genjax_art import evaluate, sampling
 from genjax_art.data.contract import array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import judged
@@ -243,6 +243,10 @@ def test_conditional_samples_have_the_labels_of_the_data_in_their_shares():
     run = SimpleNamespace(
         method=SimpleNamespace(classes=("a", "b", "c")), labels=lambda n, seed: np.arange(n, dtype=np.int32) % 3
     )
+    letters = tuple("abcdefghijklmnopqrst")
+    turns = array_source(np.zeros((2000, 2), np.float32), np.arange(2000, dtype=np.int32) % 20, classes=letters)
+    counts = np.bincount(sampling.labels_like(turns, 1000, 0), minlength=20)
+    assert counts.min() > 30 and counts.max() < 70  # equal steps would meet ten of them a hundred times each
     for n, expected in ((200, [180, 19, 1]), (20, [18, 1, 1]), (400, [360, 38, 2])):
         asked = [judged.asked_of(run, data, n, seed) for seed in (0, 1)]
         assert all(np.abs(np.bincount(one, minlength=3) - expected).max() <= 1 for one in asked)

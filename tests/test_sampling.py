@@ -203,6 +203,14 @@ def test_the_hash_sees_names_shapes_types_and_values():
     assert all(len(h) == 12 and int(h, 16) >= 0 for h in hashes)
 
 
+@pytest.mark.parametrize("labels", [[7, 0, 1], [0, 1], [-1, 0, 1], [0, 1, 0, 1]])
+def test_labels_that_do_not_fit_are_refused(labels):
+    method = Method((), lambda key: ({}, {}), standard_normal(4), lambda weights, z, label, keys: z, classes=("a", "b"))
+    with pytest.raises(UsageError, match=r"labels for 3 examples, or not from 0 to 1"):
+        sampling.labels_for(method, 3, 0, np.array(labels))
+    np.testing.assert_array_equal(sampling.labels_for(method, 3, 0, np.array([1, 0, 1])), [1, 0, 1])
+
+
 def test_an_unconditional_run_has_no_labels():
     method = Method((), lambda key: ({}, {}), standard_normal(4), lambda weights, z, label, keys: z)
     assert sampling.labels_for(method, 3, 0) is None

@@ -68,9 +68,21 @@ def test_a_run_from_before_there_was_a_choice_keeps_its_score():
     assert from_json(to_json(ring8.EXPERIMENT)).run.best_by == "default"
 
 
-def test_samples_that_are_not_finite_and_a_single_example_are_infinitely_far():
+def test_samples_that_are_not_finite_are_infinitely_far():
     source = open_source("mnist_5k")
     x = np.full((200, *source.spec.shape), np.nan, np.float32)
     assert score_by("default", source, 0)(x) == np.inf
-    one = array_source(np.zeros((1, 8, 8, 1), np.uint8))
-    assert score_by("default", one, 0)(np.zeros((1, 8, 8, 1), np.float32)) == np.inf
+
+
+@pytest.mark.parametrize("shape, kind", [((1, 8, 8, 1), "image"), ((8, 24, 60, 4), "roll"), ((8, 2), "image")])
+def test_arrays_that_the_usual_score_does_not_fit_have_one_by_default(shape, kind):
+    """A single picture, a bar and a half, points that are called pictures."""
+    x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    assert np.isfinite(score_by("default", array_source(x, kind=kind), 0)(x))
+
+
+def test_a_score_that_the_medium_has_not_is_refused_before_there_is_a_folder(command, tmp_path):
+    words = ["ring8", "--steps", 1, "--run-dir", tmp_path / "run"]
+    refused = command("train", *words, "--best-by", "kd_scattering")
+    assert refused.status == 2 and "--best-by for arrays of kind points" in refused.err
+    assert not (tmp_path / "run").exists()

@@ -40,8 +40,7 @@ def build(known: Source, held: Source) -> Extractor:
     spec = known.spec
     if len(spec.space) not in (2, 3):
         raise UsageError(f"feature extractor scattering needs pictures or clips, got arrays of {spec.shape}")
-    of_one = of_clips if len(spec.space) == 3 else scattering
-    step = jax.jit(lambda x: of_one(reduced(x)))
+    step = jax.jit(of_clips if len(spec.space) == 3 else lambda x: scattering(reduced(x)))
 
     index = evenly(len(known), MOST)
     pieces = np.array_split(index, -(-len(index) // PIECE))
@@ -69,11 +68,11 @@ def reduced(x: Float[Array, "b *space c"]) -> Float[Array, "b *space2 c"]:
 
 def of_clips(x: Float[Array, "b t h w c"]) -> Float[Array, "b d"]:
     """Means of the coefficients of two frames, evenly chosen, and of the differences to the frames after them."""
-    b, t, *frame = x.shape
-    some = evenly(max(t - 1, 1), FRAMES)
-    shown = x[:, some]
-    changes = x[:, np.minimum(some + 1, t - 1)] - shown
-    both = [scattering(part.reshape(-1, *frame)).reshape(b, len(some), -1).mean(1) for part in (shown, changes)]
+    b, t = x.shape[:2]
+    some = np.linspace(0, max(t - 2, 0), min(FRAMES, max(t - 1, 1))).astype(np.int64)
+    shown, after = (reduced(x[:, places]) for places in (some, np.minimum(some + 1, t - 1)))
+    frame = shown.shape[2:]
+    both = [scattering(part.reshape(-1, *frame)).reshape(b, len(some), -1).mean(1) for part in (shown, after - shown)]
     return jnp.concatenate(both, -1)
 
 

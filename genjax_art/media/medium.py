@@ -45,7 +45,7 @@ class Medium:
     samples: tuple[str, ...]  # endings of the files of samples where the user names none
     walk: tuple[str, ...]  # the same of a walk through latents
     metrics: tuple[str, ...] = ()  # names of the measures that `evaluate` takes where none is named
-    scores: tuple[str, ...] = ("sliced_wasserstein", "kd_own")  # `--best-by` takes these, the first by default
+    scores: tuple[str, ...] = ("sliced_wasserstein", "kd_own")  # of those of `--best-by` that it has, the usual first
     judged: int = 1000  # samples that it draws for them where no number is given
     features: str | None = None  # the extractor that it takes where none is named; None: by whether there are labels
     # (x in [-1, 1], key) -> x: a random change, example by example, that leaves each what it is, style included; own

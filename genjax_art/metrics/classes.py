@@ -154,7 +154,7 @@ def measure(subject: Subject) -> dict[str, Any]:
 
     `class_accuracy` is the share of samples of a conditional run that show the class asked for. `modes` are the classes
     with a sample, of those that are seen at least five times in as many held-out examples: of another one perfect
-    samples may have none, either.
+    samples may have none, either. Where fewer than two are, it is of those that are seen at all.
     """
     seen, seed, found = subject.seen, subject.seed, subject.seen.probabilities
     if found is None:
@@ -182,8 +182,8 @@ def measure(subject: Subject) -> dict[str, Any]:
 
         return Figure(value(p), *interval_of_halves(value, p, seed=seed))
 
-    expected = np.bincount(held.argmax(1), minlength=classes) * len(made) / len(held)
-    often = expected >= min(OFTEN, expected.max())
+    named = np.bincount(held.argmax(1), minlength=classes)
+    often = named >= (OFTEN if np.sum(named >= OFTEN) > 1 else 1)  # of few examples, all that are seen
 
     def modes(p: Float64[np.ndarray, "n c"]) -> Figure:
         count = float(np.sum(often[np.unique(p.argmax(1))]))
@@ -191,7 +191,7 @@ def measure(subject: Subject) -> dict[str, Any]:
 
     rows |= {
         "style_entropy": pair("style_entropy", lambda p: of_mean(style_entropy(p), seed), "real", "nats"),
-        "modes": pair("modes", modes, "high", f"of {often.sum()} classes that are seen often in held-out data"),
+        "modes": pair("modes", modes, "high", f"of {often.sum()} classes, as seen in held-out data"),
         "class_divergence": pair("class_divergence", divergence, "low", "nats"),
     }
     asked = subject.asked

@@ -39,8 +39,14 @@ def chunks(x: Float[np.ndarray, "n d"], rows: int = ROWS) -> Iterator[Float[np.n
 
 
 def evenly(count: int, most: int) -> Int[np.ndarray, " n"]:
-    """Numbers from 0 to count - 1, evenly chosen: all of them, or `most`."""
-    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+    """Numbers from 0 to count - 1, evenly chosen: all of them, or `most`, one of each of so many equal stretches.
+
+    Where in its stretch is left to chance, the same each time: equal steps would meet only some classes of data whose
+    classes come in turn.
+    """
+    edges = np.arange(min(most, count) + 1) * count // min(most, count)
+    chance = np.random.default_rng(0).random(len(edges) - 1)
+    return (edges[:-1] + np.floor(chance * np.diff(edges))).astype(np.int64)
 
 
 def mean_of(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:

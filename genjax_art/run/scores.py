@@ -24,6 +24,7 @@ from genjax_art.metrics.music import music_metrics
 from genjax_art.metrics.music_features import music_features
 from genjax_art.metrics.music_report import binary_rolls
 from genjax_art.metrics.sliced_wasserstein import sliced_wasserstein
+from genjax_art.music.notes import is_bars
 from genjax_art.train.state import TrainState
 
 SCORED = 1000  # samples and data compared
@@ -39,7 +40,8 @@ def distance_of_pixels(real: Float[np.ndarray, "n ..."], source: Source, seed: i
 
 
 def distance_of_strokes(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:
-    """The kernel distance of scattering coefficients: a second or two; sees strokes, layout, blur and grain."""
+    """The kernel distance of scattering coefficients: a second or two, and some to compile it; sees strokes, layout,
+    blur and grain."""
     del seed
     return of_features("scattering", real, source)
 
@@ -82,8 +84,8 @@ SCORES: Mapping[str, Callable[[Any, Source, int], Score]] = {
 
 
 def score_by(name: str, source: Source, seed: int) -> Score:
-    """The score of that name of samples in place of `source`; "default": the first of its medium's. Samples that are
-    not finite, and all beside a single example, are infinitely far.
+    """The score of that name of samples in place of `source`; "default": the first of its medium's that fits the
+    arrays. Samples that are not finite are infinitely far.
 
     It is prepared when the first samples come: until then, memory and time are the training's.
 
@@ -91,7 +93,8 @@ def score_by(name: str, source: Source, seed: int) -> Score:
       UsageError: there is none for this medium.
     """
     known = find_medium(source.spec.kind).scores
-    name = known[0] if name == "default" else name
+    if name == "default":
+        name = known[0] if fits(known[0], source) else "sliced_wasserstein"
     if name not in known:
         raise unknown(f"--best-by for arrays of kind {source.spec.kind}", name, known)
     rows = rows_compared(source, seed)
@@ -100,7 +103,17 @@ def score_by(name: str, source: Source, seed: int) -> Score:
     def prepared() -> Score:
         return SCORES[name](to_range(source.take(rows)["x"], source.spec), source, seed)
 
-    return lambda made: prepared()(made) if len(rows) > 1 and np.isfinite(made).all() else np.inf
+    return lambda made: prepared()(made) if np.isfinite(made).all() else np.inf
+
+
+def fits(name: str, source: Source) -> bool:
+    """Whether a medium's usual score can be had of arrays of this shape and number."""
+    match name:
+        case "music_distance":
+            return is_bars(source.spec.shape)
+        case "kd_scattering":
+            return len(source.spec.space) in (2, 3) and len(source) > 1
+    return True
 
 
 def rows_compared(source: Source, seed: int) -> Int[np.ndarray, " n"]:
@@ -120,7 +133,9 @@ def scorer(plan: Plan, source: Source) -> Callable[[TrainState], float]:
 
     @cache
     def labels() -> Int[np.ndarray, " n"] | None:
-        return source.take(rows)["label"] if plan.method.classes else None
+        # runs from before that was the way go on by equal numbers, so that their scores stay comparable
+        as_data = plan.method.classes and plan.run.best_by != "sliced_wasserstein"
+        return source.take(rows)["label"] if as_data else None
 
     def score(state: TrainState) -> float:
         members = [sampling.weights_of(one)[0] for one in plan.seeds.members(state)]

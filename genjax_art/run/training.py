@@ -101,6 +101,7 @@ def run(
     """
     check_alone()
     layout.check_folder(folder, plan.run.steps, resume=resume)
+    score = scorer(plan, source)
     data = data_of(plan, source)
     compiled = compile_plan(plan, how, data)
     # refused before anything is written where the devices cannot share the batch equally
@@ -118,7 +119,7 @@ def run(
         began = time.monotonic()
         while True:
             try:
-                state = _train_from(state, plan, source, data, folder, compiled, checkpoints, lock, caught)
+                state = _train_from(state, plan, source, data, folder, compiled, checkpoints, lock, caught, score)
                 break
             except NotFinite as error:
                 state = _rolled_back(error, state, plan, folder, checkpoints)
@@ -140,6 +141,7 @@ def _train_from(
     checkpoints: Checkpoints,
     lock: Lock,
     caught: list[int],
+    score: Callable[[TrainState], float],
 ) -> TrainState:
     """Trains on from `state`, with logs, pictures and checkpoints; returns the state at the end or at a signal.
 
@@ -163,7 +165,7 @@ def _train_from(
             log_every=plan.run.log_every,
             hooks=[
                 Hook(plan.run.sample_every, _sampler(plan, folder, log)),
-                Hook(plan.run.save_every, _saver(plan, source, checkpoints, folder, log, since_log, lock)),
+                Hook(plan.run.save_every, _saver(score, checkpoints, folder, log, since_log, lock)),
             ],
             stop=_stopper(log, caught),
             since_log=since_log,
@@ -265,8 +267,7 @@ def _sampler(plan: Plan, folder: Path, log: RunLog) -> Callable[[int, TrainState
 
 
 def _saver(
-    plan: Plan,
-    source: Source,
+    score: Callable[[TrainState], float],
     checkpoints: Checkpoints,
     folder: Path,
     log: RunLog,
@@ -274,7 +275,6 @@ def _saver(
     lock: Lock,
 ) -> Callable[[int, TrainState], None]:
     """Saves a checkpoint with the score of its samples, if all of it is finite, and the metrics since the log."""
-    score = scorer(plan, source)
 
     def save(step: int, state: TrainState) -> None:
         lock.check()
