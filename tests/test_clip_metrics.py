@@ -58,12 +58,12 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GENJAX_ART_CACHE", str(tmp_path / "cache"))
 
 
-def run(classes=(), encode=None, decode=None, abilities=None, draw=None, labels=None):
+def run(classes=(), encode=None, decode=None, abilities=None, draw=None):
     method = SimpleNamespace(classes=classes, encode=encode, abilities=abilities or {})
     return SimpleNamespace(
         method=method,
         weights=None,
-        labels=lambda n, seed=0: labels,
+        labels=lambda n, seed=0: None,
         encode=encode,
         decode=decode,
         draw=draw or (lambda key, n, labels=None: np.zeros((n, 2))),
@@ -188,7 +188,7 @@ def test_of_a_conditional_run_the_class_asked_for_is_sought_in_samples(monkeypat
     monkeypatch.setattr(motion_accuracy, "motion_key", lambda subject: "label")
     made, asked = clips.source(300, 3).arrays["x"], clips.source(300, 3).arrays["label"]
     for labels, least, most in ((asked, 0.95, 1.0), ((asked + 1) % 3, 0.0, 0.05)):
-        of = run(classes=SPEC.classes, labels=labels)
+        of = run(classes=SPEC.classes)
         of_clips = dataclasses.replace(subject(clips.in_range(made), of), asked=labels)
         row = motion_accuracy.measure(of_clips)["motion_accuracy"]
         assert least <= row.samples.value <= most and row.real.value > 0.95

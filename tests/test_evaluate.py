@@ -11,7 +11,7 @@ import pytest
 import tiny_run
 from PIL import Image
 
-from genjax_art import evaluate, sampling
+from genjax_art import cli, evaluate, sampling
 from genjax_art.data.contract import array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import judged
@@ -255,6 +255,40 @@ def test_conditional_samples_have_the_labels_of_the_data_in_their_shares():
     np.testing.assert_array_equal(np.bincount(judged.asked_of(run, data, 9, 0)), [3, 3, 3])
 
 
+def test_of_few_examples_all_classes_that_are_seen_count():
+    """Three of each of ten classes held out: samples of one class miss nine."""
+    weights = 20 * np.eye(10, dtype=np.float32)
+    held = np.repeat(np.eye(10, dtype=np.float32), 3, 0)
+    row = classes.measure(subject(np.repeat(held[:1], 30, 0), held, held, weights))["modes"]
+    assert (row.samples.value, row.real.value, row.light) == (1, 10, "worse")
+
+
+def test_a_run_is_judged_by_the_labels_that_it_was_asked_for(monkeypatch):
+    label = np.repeat(np.arange(2, dtype=np.int32), [45, 5])
+    data, asked = array_source(np.zeros((50, 2), np.float32), label, classes=("a", "b")), []
+    run = SimpleNamespace(
+        spec=data.spec,
+        experiment=SimpleNamespace(data=None),
+        medium=SimpleNamespace(judged=1000, metrics=()),
+        method=SimpleNamespace(classes=("a", "b")),
+        about=lambda seed: {},
+        sample=lambda n, seed, label: asked.append(label) or np.zeros((n, 2), np.float32),
+    )
+    for name, value in {
+        "load.load_run": lambda *_, **__: run,
+        "check_trusted": lambda *_: None,
+        "moved": lambda experiment, given: experiment,
+        "build.build_source": lambda experiment: data,
+        "describe_change": lambda *_: "",
+        "held_out": lambda *_: data,
+    }.items():
+        monkeypatch.setattr(f"genjax_art.evaluate.judged.{name}", value)
+    words = cli.parse_evaluate(["run", "--n", "100", "--seed", "3"])
+    one = judged.judge(Path("run"), words, {"mine": lambda subject: {"asked": subject.asked}})
+    assert one.subject.asked is asked[0] is one.found["asked"]
+    assert np.bincount(asked[0]).tolist() == [90, 10]
+
+
 def test_the_class_asked_for_is_found_by_the_labels_of_the_samples():
     """By those that the subject has, not by what a run would draw with another seed."""
     x, weights = normal(0), np.eye(4)[:, :2].astype(np.float32) * [[-9], [9], [9], [9]]
@@ -273,7 +307,7 @@ def test_a_class_that_is_hardly_seen_in_held_out_data_need_not_be_found():
     x, rare = normal(0, 2200), normal(1, 11)
     x[:, 0], rare[:, 0] = -np.abs(x[:, 0]) - 0.1, np.abs(rare[:, 0]) + 0.1
     held = np.concatenate([x[:2189], rare])
-    for n, real in ((100, 1), (1100, 2)):
+    for n, real in ((100, 1), (1100, 2), (9, 1)):
         row = classes.measure(subject(x[:n], x, held, weights))["modes"]
         assert (row.samples.value, row.real.value) == (1, real)
 

@@ -154,7 +154,7 @@ def measure(subject: Subject) -> dict[str, Any]:
 
     `class_accuracy` is the share of samples of a conditional run that show the class asked for. `modes` are the classes
     with a sample, of those that are seen at least five times in as many held-out examples: of another one perfect
-    samples may have none, either. Where fewer than two are, it is of those that are seen at all.
+    samples may have none, either. Of fewer than five examples a class, those that are seen at all.
     """
     seen, seed, found = subject.seen, subject.seed, subject.seen.probabilities
     if found is None:
@@ -183,7 +183,7 @@ def measure(subject: Subject) -> dict[str, Any]:
         return Figure(value(p), *interval_of_halves(value, p, seed=seed))
 
     named = np.bincount(held.argmax(1), minlength=classes)
-    often = named >= (OFTEN if np.sum(named >= OFTEN) > 1 else 1)  # of few examples, all that are seen
+    often = named >= (OFTEN if len(held) >= OFTEN * classes else 1)
 
     def modes(p: Float64[np.ndarray, "n c"]) -> Figure:
         count = float(np.sum(often[np.unique(p.argmax(1))]))
