@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from genjax_art.data.contract import Source
+from genjax_art.data.contract import Source, labels_of
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.keys import fold
 from genjax_art.latents import TYPICAL, Latents, Spread, count, example_keys
@@ -65,8 +65,9 @@ def labels_like(source: Source, n: int, seed: int) -> Int[np.ndarray, " n"]:
     """
     whole, left = divmod(n, len(source))
     rows = np.concatenate([*[np.arange(len(source))] * whole, *([evenly(len(source), left)] if left else [])])
-    pieces = [source.take(part)["label"] for part in np.array_split(rows, -(-n // CHUNK))]
-    return np.random.default_rng(seed).permutation(np.concatenate(pieces))
+    labels = labels_of(source, rows)
+    assert labels is not None, "data with classes have labels"
+    return np.random.default_rng(seed).permutation(labels)
 
 
 def find_label(label: str, classes: Sequence[str]) -> str:

@@ -11,6 +11,8 @@ from numpy.typing import DTypeLike
 from genjax_art.errors import RunError
 from genjax_art.spec import ArraySpec
 
+PIECE = 4096  # examples that are read at once where all of a set are
+
 
 class DataError(RunError):
     """What is wrong with the data that was asked for, in one line: the offender, the choices, the remedy."""
@@ -100,3 +102,11 @@ def synthetic_source(spec: ArraySpec, length: int, seed: int, dtype: DTypeLike =
     if spec.classes:
         arrays["label"] = rng.integers(0, len(spec.classes), length, dtype=np.int32)
     return ArraySource(spec, arrays)
+
+
+def labels_of(source: Source, index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
+    """The labels of those examples, whose other entries are let go of piece by piece; None where there are none."""
+    pieces = np.array_split(index, -(-len(index) // PIECE))
+    found = [source.take(part).get("label") for part in pieces]
+    labels = [label for label in found if label is not None]
+    return np.concatenate(labels) if len(labels) == len(found) else None

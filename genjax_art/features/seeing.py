@@ -3,15 +3,13 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from genjax_art.data.contract import Source
+from genjax_art.data.contract import PIECE, Source, labels_of
 from genjax_art.features.extractor import Extractor
 from genjax_art.features.kept import kept
 from genjax_art.metrics.seen import Seen
 from genjax_art.metrics.stream import evenly
-
-PIECE = 4096  # examples of a data set that are read at once
 
 
 def see(
@@ -36,8 +34,8 @@ def see(
         of_known["features"],
         of_made.get("logits"),
         of_held["logits"][some] if "logits" in of_held else None,
-        _labels(held, some),
-        _labels(known, np.arange(len(known))),
+        labels_of(held, some),
+        labels_of(known, np.arange(len(known))),
     )
 
 
@@ -54,8 +52,3 @@ def _of_data(
 
 def _plain(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-
-
-def _labels(data: Source, index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
-    rows = [data.take(part) for part in np.array_split(index, -(-len(index) // PIECE))]
-    return np.concatenate([row["label"] for row in rows]) if all("label" in row for row in rows) else None
