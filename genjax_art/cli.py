@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -88,48 +89,6 @@ class SampleCommand:
     drawing: Drawing
 
 
-@dataclass(frozen=True)
-class EvaluateCommand:
-    """Measure runs on held-out data, and say what the figures mean."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders that train.py made; of several the figures are compared, where they can be."""
-    metrics: tuple[str, ...] = ()
-    """Names of measures, or my_module:measure (default: those of the medium)."""
-    features: str | None = None
-    """What sees the examples: own-classifier, own-contrastive, own-clips, scattering, pixels-pca64, or
-    my_module:extractor (default: of clips own-clips, else by the data's labels, where there are some)."""
-    inception: Path | None = None
-    """A file with the weights of Inception v3 (the well-known .pth, or .safetensors): figures are FID and KID then."""
-    n: int | None = None
-    """How many samples are measured (default: 1000, of clips 2048); of held-out music all pieces are."""
-    seed: int = 0
-    """Of the samples."""
-    split: str | None = None
-    """The held-out data (default: test, validation or val, that the run was not trained on, else what its own slice
-    leaves)."""
-    checkpoint: str = "latest"
-    """latest, best or a step."""
-    raw: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Measure the parameters themselves instead of their moving average."""
-    data_dir: Path | None = None
-    """Where prepared sets lie; needed where the run names another directory than the default one."""
-    folder: Path | None = None
-    """Where your files lie now, if they were moved since the training."""
-    out: Path | None = None
-    """Folder of the page, the pictures and results.json (default: evaluation in the first run's folder)."""
-    json: Path | None = None
-    """Write the numbers there too."""
-    trust: tuple[str, ...] = ()
-    """Modules from outside this package that the run names and that may be imported."""
-    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Show the traceback of an error."""
-
-    @property
-    def which(self) -> Literal["raw", "default"]:
-        return "raw" if self.raw else "default"
-
-
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
     """The command of `train.py [PRESET] [--options]`.
 
@@ -190,22 +149,6 @@ def parse_sample(arguments: Sequence[str]) -> SampleCommand:
     return SampleCommand(folder, verb, draw, own, values, drawing)
 
 
-def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:
-    """The command of `python -m genjax_art.evaluate RUN [--options]`.
-
-    Raises:
-      UsageError: words that it does not know, or fewer than two samples.
-    """
-    command = parse(EvaluateCommand, expand_homes(arguments), "python -m genjax_art.evaluate")
-    if command.n is not None and command.n < 2:
-        raise UsageError(f"--n must be at least 2, got {command.n}")
-    if not command.runs:
-        raise UsageError("name a run: python -m genjax_art.evaluate RUN [RUN ...]")
-    if command.features and command.inception:
-        raise UsageError("--features and --inception name two extractors: leave one out")
-    return command
-
-
 def _verb(name: str) -> parts.Part:
     return parts.find(verbs, name, kind="verb", function="draw")
 
@@ -248,21 +191,19 @@ def _verb_help() -> str:
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
     """The value after `flag` (or in `flag=value`), before the arguments are parsed."""
-    for i, word in enumerate(arguments):
-        if word.replace("_", "-") == flag and i + 1 < len(arguments):
-            return arguments[i + 1]
-        if word.replace("_", "-").startswith(flag + "="):
-            return word.split("=", 1)[1]
-    return None
+    return next(iter(_values(arguments, flag)), None)
 
 
 def _values(arguments: Sequence[str], flag: str) -> tuple[str, ...]:
-    """The values after `flag`, before the arguments are parsed."""
-    if flag not in arguments:
-        return ()
-    after = list(arguments[list(arguments).index(flag) + 1 :])
-    stop = next((i for i, word in enumerate(after) if word.startswith("-")), len(after))
-    return tuple(after[:stop])
+    """The values after the last `flag` (the first one perhaps in `flag=value`), before the arguments are parsed: those
+    that tyro takes."""
+    found: tuple[str, ...] = ()
+    for i, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if option.replace("_", "-") == flag:
+            after = list(takewhile(lambda word: not word.startswith("-"), arguments[i + 1 :]))
+            found = (*([value] if equals else []), *after)
+    return found
 
 
 def _renamed(experiment: Experiment, arguments: Sequence[str]) -> Experiment:

@@ -98,7 +98,7 @@ def test_the_recommended_one_is_nearest_and_not_vetoed():
         source = synthetic_source(tiny_run.GREY, 4, 0)
         measured = Subject(source.spec, np.zeros((4, *source.spec.shape)), source, source, lambda x: x, None)
         found = {**rows, "vetoed": vetoed, "because": "as varied"}
-        return choose.Tried(choose.CANDIDATES[0], Judged(Path(name), {}, measured, found), 1.0, 2.0)
+        return choose.Tried(choose.CANDIDATES[0], Judged(Path(name), {}, measured, found, name), 1.0, 2.0)
 
     near, far, copies = tried("near", 0.5), tried("far", 0.9), tried("copies", 0.1, True)
     words = choose.recommend([far, copies, near])

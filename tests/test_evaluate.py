@@ -11,13 +11,14 @@ import pytest
 import tiny_run
 from PIL import Image
 
-from genjax_art import cli, evaluate, sampling
+from genjax_art import evaluate, sampling
 from genjax_art.data.contract import array_source, synthetic_source
 from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import judged
+from genjax_art.evaluate.command import Judging
 from genjax_art.evaluate.judged import Judged
 from genjax_art.evaluate.page import plain
-from genjax_art.evaluate.tables import comparable, shown
+from genjax_art.evaluate.tables import comparable, print_rows, shown
 from genjax_art.features.extractor import Extractor, usual_extractor
 from genjax_art.features.seeing import see
 from genjax_art.metrics import classes, copying, frechet, kernels, manifold, panel, vendi
@@ -230,10 +231,28 @@ def test_figures_that_cannot_be_compared_stand_apart():
     a, b = pair(1.0, 0.9, 1.1), pair(1.0, 0.9, 1.1)
     far = Row(Record("m", 1.0, 0.9, 1.1, 10, 20, "e", "r"), None, "low")
     measured = subject(normal(0), normal(1), normal(2))
-    judged = [Judged(Path(name), {}, measured, {"m": row}) for name, row in (("a", a), ("far", far), ("b", b))]
+    judged = [Judged(Path(name), {}, measured, {"m": row}, name) for name, row in (("a", a), ("far", far), ("b", b))]
     groups = comparable(judged)
     assert [[one.name for one in together] for together, _ in groups] == [["a", "b"], ["far"]]
     assert "n_fake (10 and 20)" in groups[1][1]
+
+
+def test_runs_of_one_name_are_told_apart(capsys):
+    """By as many folders as it takes; what rich would take for markup is shown as it is."""
+    row, measured = pair(1.0, 0.9, 1.1), subject(normal(0), normal(1), normal(2))
+
+    def names(*folders):
+        found = [Judged(Path(folder), {}, measured, {"m": row}, Path(folder).name or ".") for folder in folders]
+        told = judged.told_apart(found)
+        print_rows(told)
+        return [one.name for one in told]
+
+    assert names("runs/a", "runs/b") == ["a", "b"]
+    assert names("one/x/run", "two/x/run") == ["one/x/run", "two/x/run"]
+    assert names("x", "x") == ["x", "x"]  # one and the same
+    capsys.readouterr()
+    assert names("run [b] [red]", ".") == ["run [b] [red]", "."]
+    assert "run [b] [red]" in capsys.readouterr().out
 
 
 def test_conditional_samples_have_the_labels_of_the_data_in_their_shares():
@@ -283,8 +302,7 @@ def test_a_run_is_judged_by_the_labels_that_it_was_asked_for(monkeypatch):
         "held_out": lambda *_: data,
     }.items():
         monkeypatch.setattr(f"genjax_art.evaluate.judged.{name}", value)
-    words = cli.parse_evaluate(["run", "--n", "100", "--seed", "3"])
-    one = judged.judge(Path("run"), words, {"mine": lambda subject: {"asked": subject.asked}})
+    one = judged.judge(Path("run"), Judging(n=100, seed=3), {"mine": lambda subject: {"asked": subject.asked}})
     assert one.subject.asked is asked[0] is one.found["asked"]
     assert np.bincount(asked[0]).tolist() == [90, 10]
 
@@ -340,6 +358,8 @@ def test_a_frontier_has_each_run_at_each_truncation(copied, monkeypatch, capsys)
     with Image.open(copied / "evaluation" / "frontier.png") as plot:
         assert np.asarray(plot).std() > 0
     assert "held-out data" in capsys.readouterr().out
+    trusted = ["--trust", "mine", "--checkpoint", "best", "--raw", "--data-dir", str(copied)]  # as an evaluation does
+    assert evaluate.evaluate(["frontier", str(copied), "--n", "40", *trusted]) == 0
     with pytest.raises(RunError, match="its data have no styles, or the extractor does not know them"):
         evaluate.evaluate(["frontier", str(copied), "--features", "blind", "--n", "40"])
     with pytest.raises(UsageError, match="name a run"):
@@ -361,6 +381,7 @@ def test_few_held_out_examples_are_said_and_end_nothing(copied, monkeypatch, cap
 def test_words_are_checked_before_anything_is_read():
     for words, match in (
         ([], "name a run"),
+        (["r", "--n", "1"], "--n must be at least 2"),
         (["r", "--features", "a", "--inception", "b"], "leave one out"),
         (["r", "--metrics", "nothing"], "measure 'nothing'"),
     ):

@@ -7,9 +7,9 @@ an example where there are 65,537). Rows are gathered by one vectorised `take` a
 """
 
 import sys
-from collections.abc import Generator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 import grain
 import numpy as np
@@ -17,6 +17,8 @@ from jaxtyping import Float32, Int32, Int64, UInt8
 
 from genjax_art.data.contract import DataError, Source
 from genjax_art.spec import ArraySpec
+
+Orders = Callable[[int], Int64[np.ndarray, " n"]]  # of an epoch
 
 
 def to_range(x: UInt8[np.ndarray, "..."] | Float32[np.ndarray, "..."], spec: ArraySpec) -> Float32[np.ndarray, "..."]:
@@ -30,21 +32,34 @@ def to_range(x: UInt8[np.ndarray, "..."] | Float32[np.ndarray, "..."], spec: Arr
 
 
 def batch_indices(
-    length: int, *, batch_size: int, seed: int, n: int, process_index: int = 0, process_count: int = 1
+    length: int,
+    *,
+    batch_size: int,
+    seed: int,
+    n: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    orders: Orders | None = None,
 ) -> Int64[np.ndarray, " b"]:
     """Which examples, of `length`, are in this process's rows of the `n`-th global batch.
 
     Global batches cut an endless row of epochs into pieces of `batch_size`; each epoch is its own permutation
-    of all examples. Process p has the p-th block of consecutive rows.
+    of all examples. Process p has the p-th block of consecutive rows. `orders` (by default `epoch_order`) has them.
     """
+    orders = orders or partial(epoch_order, length, seed)
     rows = batch_size // process_count
     first = n * batch_size + process_index * rows
     epochs, positions = np.divmod(np.arange(first, first + rows), length)
     indices = np.empty(rows, np.int64)
     for epoch in np.unique(epochs):
         chosen = epochs == epoch
-        indices[chosen] = epoch_order(length, seed, int(epoch))[positions[chosen]]
+        indices[chosen] = orders(int(epoch))[positions[chosen]]
     return indices
+
+
+def orders_of(length: int, seed: int) -> Orders:
+    """`epoch_order` of one stream, which keeps its last two, however many other streams there are."""
+    return lru_cache(maxsize=2)(partial(epoch_order, length, seed))
 
 
 @lru_cache(maxsize=4)  # a batch straddles two epochs; 8 bytes an example each
@@ -97,7 +112,7 @@ def batches(
         raise DataError(f"process index {process_index} must lie in 0 to {process_count - 1}")
     if seed < 0 or start < 0 or prefetch < 0:
         raise DataError(f"seed {seed}, start {start} and prefetch {prefetch} must not be negative")
-    order = _Order(len(source), batch_size, seed, start, process_index, process_count)
+    order = _Order(len(source), batch_size, seed, start, process_index, process_count, orders_of(len(source), seed))
     dataset = grain.MapDataset.source(order).map(lambda indices: _gather(source, indices))
     threads = 1 if prefetch else 0  # a second one would only fight the step for the cores
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
@@ -108,9 +123,10 @@ def row_numbers(
     length: int, *, batch_size: int, seed: int, start: int = 0
 ) -> Generator[dict[str, Int32[np.ndarray, " b"]], None, None]:
     """The numbers of the rows of the global batches `start`, `start + 1`, ... without end, as `rows`."""
-    n = start
+    n, orders = start, orders_of(length, seed)
     while True:
-        yield {"rows": batch_indices(length, batch_size=batch_size, seed=seed, n=n).astype(np.int32)}
+        rows = batch_indices(length, batch_size=batch_size, seed=seed, n=n, orders=orders)
+        yield {"rows": rows.astype(np.int32)}
         n += 1
 
 
@@ -140,6 +156,7 @@ class _Order:
     start: int
     process_index: int
     process_count: int
+    orders: Orders = field(repr=False)
 
     def __len__(self) -> int:
         return sys.maxsize // self.batch_size - self.start
@@ -152,4 +169,5 @@ class _Order:
             n=self.start + n,
             process_index=self.process_index,
             process_count=self.process_count,
+            orders=self.orders,
         )

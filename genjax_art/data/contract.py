@@ -1,6 +1,6 @@
 """Sources: random access to examples, in memory. The contract that every data set fulfils."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +16,13 @@ PIECE = 4096  # examples that are read at once where all of a set are
 
 class DataError(RunError):
     """What is wrong with the data that was asked for, in one line: the offender, the choices, the remedy."""
+
+
+class NoSplit(DataError):
+    """The set has no such split. Raise it from `build` of a set of your own, so that others can be tried."""
+
+    def __init__(self, name: str, split: str, known: Iterable[str]) -> None:
+        super().__init__(f"{name} has no split {split!r}: choose from {', '.join(known)}")
 
 
 @runtime_checkable

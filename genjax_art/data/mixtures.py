@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from genjax_art.data.contract import ArraySource, DataError
+from genjax_art.data.contract import ArraySource, NoSplit
 from genjax_art.spec import ArraySpec
 
 SPLITS = ("train", "test")
@@ -42,10 +42,10 @@ def sample_of(mixture: Mixture, name: str, split: str) -> ArraySource:
     """A fixed large sample of the mixture of that name; "train" and "test" are independent draws.
 
     Raises:
-      DataError: another split.
+      NoSplit: another split.
     """
     if split not in SPLITS:
-        raise DataError(f"{name} has no split {split!r}: choose from {', '.join(SPLITS)}")
+        raise NoSplit(name, split, SPLITS)
     rng = np.random.default_rng([zlib.crc32(name.encode()), SPLITS.index(split)])
     x, label = mixture.draw(rng, mixture.length)
     classes = tuple(str(mode) for mode in range(len(mixture.centres)))

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
 from genjax_art.data.content import checksum_of
-from genjax_art.data.contract import DataError
+from genjax_art.data.contract import NoSplit
 from genjax_art.data.growing import HEADER, Part, crc_of, header
 from genjax_art.files import replacing
 from genjax_art.spec import ArraySpec
@@ -121,7 +121,7 @@ def open_rows(folder: Path, split: str, name: str) -> PictureRows | None:
     """The rows of a split (or a slice, as `train[:10%]`) of the pictures in `folder`; None where there are none.
 
     Raises:
-      DataError: no such split of the set `name`. OSError, ValueError, KeyError, TypeError: they are not to be trusted.
+      NoSplit: no such split of the set `name`. OSError, ValueError, KeyError, TypeError: they are not to be trusted.
     """
     try:
         words, check, _ = (folder / META).read_bytes().split(b"\n")
@@ -190,7 +190,7 @@ def _ranges(rows: Mapping[str, int], split: str, name: str) -> tuple[Range, ...]
     except (KeyError, ValueError, NotImplementedError):
         found = []
     if not (ranges := tuple((start, stop) for start, stop in found if start < stop)):
-        raise DataError(f"{name} has no split {split!r}: choose from {', '.join(rows)}, all")
+        raise NoSplit(name, split, [*rows, "all"])
     return ranges
 
 

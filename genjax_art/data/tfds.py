@@ -17,7 +17,7 @@ from jaxtyping import Int
 
 from genjax_art import parts
 from genjax_art.data import sets
-from genjax_art.data.contract import ArraySource, DataError
+from genjax_art.data.contract import ArraySource, DataError, NoSplit
 from genjax_art.data.features import check_features
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.request import Request
@@ -229,7 +229,7 @@ def _open_split(
     except (KeyError, ValueError):
         known = False
     if not known:
-        raise DataError(f"{request.name} has no split {request.split!r}: choose from {', '.join(splits)}, all")
+        raise NoSplit(request.name, request.split, [*splits, "all"])
     try:
         return builder.as_data_source(request.split, decoders=decoders)
     except Exception as error:

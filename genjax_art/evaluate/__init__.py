@@ -13,8 +13,6 @@ from collections.abc import Sequence
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    from genjax_art import cli
-
     if arguments[:1] == ["choose"]:
         from genjax_art.evaluate.choose import choose
 
@@ -23,14 +21,16 @@ def evaluate(arguments: Sequence[str]) -> int:
         from genjax_art.evaluate.frontier import frontier
 
         return frontier(arguments[1:])
-    command = cli.parse_evaluate(arguments)
     from genjax_art.evaluate import judged, page, tables
+    from genjax_art.evaluate.command import parse_evaluate
     from genjax_art.files import refuse_link
     from genjax_art.train.process import prepare_process
 
+    command = parse_evaluate(arguments)
     measures = judged.find_measures(command.metrics)
     prepare_process()
     found = [judged.judge(folder, command, measures) for folder in command.runs]
+    found = judged.told_apart(found)
     for one in found:
         tables.print_plain(one)
     tables.print_rows(found)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -23,10 +23,12 @@ from genjax_art.build import build_plan, build_source, on_data_of, placed
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.evaluate import judged, page, tables
+from genjax_art.evaluate.command import Judging
 from genjax_art.evaluate.judged import Judged
 from genjax_art.metrics.record import Record
 from genjax_art.metrics.seen import KS
 from genjax_art.options import parse
+from genjax_art.parts import outside
 from genjax_art.run.held_out import A_PART, NothingHeldOut, held_out
 from genjax_art.run.layout import claim
 from genjax_art.run.training import run as train
@@ -119,6 +121,7 @@ def choose(arguments: Sequence[str]) -> int:
     like = _with_held_out(like)  # before anything is trained
     source, tried = build_source(like.experiment), []
     chosen = select(command.candidates, source)
+    judging = Judging(features=command.features, n=command.n, **_named(like, source))
     for candidate in chosen:
         if (taken := command.out / candidate.name).exists():  # asked of all, before the first is trained
             raise RunError(f"{taken} is there already, and nothing is overwritten: name another folder with --out")
@@ -128,8 +131,7 @@ def choose(arguments: Sequence[str]) -> int:
         status, seconds = _train(asked, folder, like, source, budget / len(chosen))
         if status:
             return status
-        seen_by = ["--features", command.features] if command.features else []
-        one = judged.judge(folder, cli.parse_evaluate([str(folder), "--n", str(command.n), *seen_by]), {})
+        one = judged.judge(folder, judging)
         tried.append(Tried(candidate, one, seconds, _speed(one)))
     _print(tried)
     found = [one.judged for one in tried]
@@ -204,6 +206,12 @@ def _with_held_out(like: cli.TrainCommand) -> cli.TrainCommand:
     if len(held) <= max(KS):
         raise UsageError(f"{len(held)} examples are held out: to measure candidates it takes more than {max(KS)}")
     return replace(like, experiment=experiment)
+
+
+def _named(like: cli.TrainCommand, source: Source) -> dict[str, Any]:
+    """What the user's own words name of data and code, which the runs made of them may, too."""
+    data = like.experiment.data
+    return {"data_dir": data.options.get("data_dir"), "trust": tuple(outside([source.spec.kind, data.name]))}
 
 
 def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:

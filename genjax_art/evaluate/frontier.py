@@ -15,11 +15,12 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
-from genjax_art import cli
 from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import judged, tables
+from genjax_art.evaluate.command import Judging
 from genjax_art.evaluate.judged import Judged
 from genjax_art.files import printable, refuse_link, replacing
 from genjax_art.latents import Spread
@@ -32,19 +33,13 @@ MEASURED = ("style_entropy", "precision")
 
 
 @dataclass(frozen=True)
-class FrontierCommand:
+class FrontierCommand(Judging):
     """Draw runs at several truncations, and plot style entropy over precision."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders that train.py made, on the same data."""
     truncations: tuple[float, ...] = (2.0, 1.0, 0.5)
     """Of the latents, besides none."""
-    features: str | None = None
-    """What sees the examples; it must know styles (default: as in an evaluation)."""
-    n: int = 1000
-    """How many samples are measured at each."""
-    seed: int = 0
-    """Of the samples."""
     out: Path | None = None
     """Folder of frontier.png and frontier.json (default: evaluation in the first run's folder)."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -67,14 +62,12 @@ def frontier(arguments: Sequence[str]) -> int:
         raise UsageError("name a run: python -m genjax_art.evaluate frontier RUN [RUN ...]")
     prepare_process()
     spreads = [Spread(), *(Spread(truncation=t) for t in command.truncations)]
-    words = ["--n", str(command.n), "--seed", str(command.seed)]
-    words += ["--features", command.features] if command.features else []
     found = []
-    for folder in command.runs:
-        one = judged.judge(folder, cli.parse_evaluate([str(folder), *words]), judged.find_measures(["classes"]))
+    measures = judged.find_measures(["classes"])
+    for one in judged.told_apart([judged.judge(folder, command, measures) for folder in command.runs]):
         if "style_entropy" not in one.found:
-            raise RunError(f"{folder}: its data have no styles, or the extractor does not know them")
-        found += [point(one, spread, command.n, command.seed) for spread in spreads]
+            raise RunError(f"{one.folder}: its data have no styles, or the extractor does not know them")
+        found += [point(one, spread, command.seed) for spread in spreads]
     _print(found)
     out = command.out or command.runs[0] / "evaluation"
     refuse_link(out)
@@ -87,9 +80,9 @@ def frontier(arguments: Sequence[str]) -> int:
     return 0
 
 
-def point(one: Judged, spread: Spread, n: int, seed: int) -> Point:
+def point(one: Judged, spread: Spread, seed: int) -> Point:
     """The figures of a run's samples at one spread."""
-    made: Float[np.ndarray, "n ..."] = one.subject.run.sample(n, seed, one.subject.asked, spread)
+    made: Float[np.ndarray, "n ..."] = one.subject.run.sample(len(one.subject.made), seed, one.subject.asked, spread)
     seen = one.subject.seen
     of_made = seen.extractor.of(made[: len(seen.held)])
     other = dataclasses.replace(seen, made=of_made["features"], made_logits=of_made["logits"])
@@ -120,7 +113,9 @@ def _print(found: Sequence[Point]) -> None:
         table.add_column(head)
     for one in found:
         figures = [tables.shown(one.rows[name].samples) for name in MEASURED]
-        table.add_row(one.run, "none" if one.truncation is None else f"{one.truncation:g}", *figures, one.verdict)
+        table.add_row(
+            escape(one.run), "none" if one.truncation is None else f"{one.truncation:g}", *figures, one.verdict
+        )
     real = [row.real for row in found[0].rows.values()]
     table.add_row("held-out data", "", *(tables.shown(record) if record else "" for record in real), "")
     tables.show(table)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Int
 
 from genjax_art import build, metrics, parts, sampling
-from genjax_art.cli import EvaluateCommand
 from genjax_art.data.batches import to_range
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
+from genjax_art.evaluate.command import Judging
 from genjax_art.features.extractor import Extractor, build_extractor, usual_extractor
 from genjax_art.features.seeing import see
 from genjax_art.metrics.row import Row
@@ -23,6 +23,8 @@ from genjax_art.metrics.subject import Subject
 from genjax_art.run import load
 from genjax_art.run.held_out import held_out
 from genjax_art.run.world import check_trusted, describe_change, moved
+
+USUAL = Judging()
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +35,7 @@ class Judged:
     about: Mapping[str, Any]
     subject: Subject
     found: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.folder.name or str(self.folder)
+    name: str  # among others
 
     @property
     def rows(self) -> dict[str, Row]:
@@ -52,20 +51,20 @@ def find_measures(names: Sequence[str]) -> dict[str, parts.Part]:
     return {name: parts.find(metrics, name, kind="measure", function="measure") for name in names}
 
 
-def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.Part]) -> Judged:
-    """Everything that is to be measured of one run: `measures`, or those of its medium.
+def judge(folder: Path, how: Judging = USUAL, measures: Mapping[str, parts.Part] | None = None) -> Judged:
+    """Everything that is to be measured of one run: `measures` (see `find_measures`), or those of its medium.
 
     Raises:
       RunError: no such run, data that cannot be had or are too few, code that is not trusted.
     """
-    run = load.load_run(folder, command.checkpoint, which=command.which, trust=command.trust)
-    given = {"data_dir": command.data_dir, "folder": command.folder}
+    run = load.load_run(folder, how.checkpoint, which=how.which, trust=how.trust)
+    given = {"data_dir": how.data_dir, "folder": how.folder}
     check_trusted(folder, run.experiment.data, given, "--data-dir")
     experiment = moved(run.experiment, given)
     known = build.build_source(experiment)
     if change := describe_change(folder, known):
         print(f"the data have changed since {folder} was trained: {change}", file=sys.stderr)
-    held = held_out(experiment, command.split)
+    held = held_out(experiment, how.split)
     for name, data in (("held-out", held), ("training", known)):
         if len(data) < 2:
             raise RunError(f"the {name} data has {len(data)} example: measures need at least 2; see --split")
@@ -73,16 +72,16 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
     own = cache(lambda name: build_extractor(name, known, held))
 
     def extractor() -> Extractor:
-        if command.inception is not None:
-            return build_extractor("inception_v3", known, held, weights=command.inception)
-        return own(command.features or usual_extractor(known))
+        if how.inception is not None:
+            return build_extractor("inception_v3", known, held, weights=how.inception)
+        return own(how.features or usual_extractor(known))
 
     def in_range(x: np.ndarray) -> np.ndarray:
         return to_range(x, run.spec)
 
-    n = run.medium.judged if command.n is None else command.n
-    asked = asked_of(run, known, n, command.seed)
-    made = run.sample(n, command.seed, asked)
+    n = run.medium.judged if how.n is None else how.n
+    asked = asked_of(run, known, n, how.seed)
+    made = run.sample(n, how.seed, asked)
     subject = Subject(
         spec=run.spec,
         made=made,
@@ -92,10 +91,10 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
         run=run,
         look=lambda: see(extractor(), made, held, known, in_range),
         extractors=own,
-        seed=command.seed,
+        seed=how.seed,
         asked=asked,
     )
-    about: dict[str, Any] = {**run.about(command.seed), "n": n}
+    about: dict[str, Any] = {**run.about(how.seed), "n": n}
     found: dict[str, Any] = {}
     for name, measure in (measures or find_measures(run.medium.metrics)).items():
         try:
@@ -106,7 +105,16 @@ def judge(folder: Path, command: EvaluateCommand, measures: Mapping[str, parts.P
             found[name] = f"not measured: {error}"
     if subject.looked:
         about |= _about(subject.seen.extractor)
-    return Judged(folder, about, subject, found)
+    return Judged(folder, about, subject, found, folder.name or str(folder))
+
+
+def told_apart(found: Sequence[Judged]) -> list[Judged]:
+    """The same, with names of as many folders as tell them apart: of one/run and two/run not the last alone."""
+    for depth in range(1, max(1, *(len(one.folder.parts) for one in found)) + 1):
+        names = ["/".join(one.folder.parts[-depth:]) for one in found]
+        if len(set(names)) == len({one.folder for one in found}):
+            break
+    return [replace(one, name=name or one.name) for one, name in zip(found, names, strict=True)]
 
 
 def asked_of(run: Any, known: Source, n: int, seed: int) -> Int[np.ndarray, " n"] | None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genjax_art.errors import UsageError
@@ -76,12 +77,12 @@ def _table(found: Sequence[Judged]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE)
     table.add_column("figure")
     for one in found:
-        table.add_column(one.name)
+        table.add_column(escape(one.name))
     table.add_column("held-out data")
     table.add_column("")
     for name, rows, real, words in lines(found):
         cells = [f"[{COLOURS[row.light]}]{shown(row.samples)}[/]" if row else "" for row in rows]
-        table.add_row(name, *cells, real, words)
+        table.add_row(escape(name), *cells, real, escape(words))
     return table
 
 

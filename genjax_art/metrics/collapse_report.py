@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from genjax_art.metrics import classes, copying, manifold, vendi
 from genjax_art.metrics.row import Row
+from genjax_art.metrics.stream import evenly
 from genjax_art.metrics.subject import Subject
 
 # (measure, figure): signs of collapse; of each the share of the held-out data's figure below which the light is red,
@@ -20,6 +22,7 @@ SIGNS: Mapping[str, tuple[Any, float]] = {
     "duplicates": (copying.measure, 0.2),
 }
 MOST = 250  # examples drawn of one class
+LOOKED_THROUGH = 1000  # held-out examples, for some of that class
 DEAF = 0.01  # spread of a decoder's examples over that of the data, below which it does not hear z
 
 
@@ -61,15 +64,22 @@ def sign(name: str, row: Row, red: float) -> Sign:
 
 
 def sensitivity(subject: Subject) -> float:
-    """Standard deviation of decoded examples where only z differs, over that of held-out data: about 1 for samples as
-    varied as the data of one class, 0 for a decoder that is deaf to z."""
+    """Standard deviation of decoded examples where only z differs, over that of held-out data, of one class where the
+    run is told which: about 1 for samples as varied as those data, 0 for a decoder that is deaf to z."""
     run, n = subject.run, min(MOST, len(subject.made))
-    labels = run.labels(n)
-    same = None if labels is None else np.full_like(labels, labels[0])
-    made = run.sample(n, subject.seed, None if same is None else run.method.classes[int(same[0])])
-    data = subject.some(subject.held, n)
+    made = run.sample(n, subject.seed, run.method.classes[0] if run.method.classes else None)
+    data = _alike(subject, n)
     spread = float(np.sqrt(data.astype(np.float64).var(0).mean()))
     return float(np.sqrt(made.astype(np.float64).var(0).mean())) / spread if spread else 1.0
+
+
+def _alike(subject: Subject, n: int) -> Float[np.ndarray, "m ..."]:
+    """At most n held-out examples, of the run's first class where it is told which and they tell."""
+    found = subject.held.take(evenly(len(subject.held), LOOKED_THROUGH))
+    x, told = found["x"], subject.run.method.classes and subject.run.method.classes == subject.spec.classes
+    if told and "label" in found and np.sum(found["label"] == 0) > 1:
+        x = x[found["label"] == 0]
+    return subject.in_range(x[evenly(len(x), n)])
 
 
 def remedy(lights: Mapping[str, str], precision: str, *, encoded: bool, conditional: bool = False) -> str:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from genjax_art.errors import UsageError
 from genjax_art.models.layers import Conv, again, coarsest, crop, everywhere, looked_up, pyramid, wide
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
@@ -191,7 +192,16 @@ def build(
       style_head: the discriminator also returns logits of the label, "style", from its features.
       remat: what a block computes inside is computed again for the gradient, not kept: less memory, more time, the same
         numbers.
+
+    Raises:
+      UsageError: channels that are not shared evenly by groups of 16.
     """
+    for width in widths:
+        if (hidden := width * expansion) % max(1, hidden // GROUP):
+            raise UsageError(
+                f"--model.widths {width} times --model.expansion {expansion} is {hidden} channels, but groups have "
+                f"{GROUP}: choose a multiple of that"
+            )
     classes, styles = (len(spec.classes) if wanted else 0 for wanted in (conditional, style_head))
     return {
         "generator": Generator(spec, latents, widths, blocks, expansion, classes, remat),

@@ -102,7 +102,7 @@ def play_judges(
         del keys
         variables = {"params": weights.params[G], **weights.extras[G]}
         x: Any = generator.apply(variables, z, label if generator.classes else None, train=False)
-        return x
+        return jnp.clip(x, spec.low, spec.high) if spec.bounded else x  # not every generator ends in a tanh
 
     return Method(
         players=players(game, transforms),

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax_art.errors import check_objective
 from genjax_art.keys import fold
 from genjax_art.losses.variational import Gaussian, importance_weighted_bound
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
@@ -40,8 +41,9 @@ def build(
     Metrics in nats per example: `bound`.
 
     Raises:
-      UsageError: an unknown likelihood.
+      UsageError: an unknown likelihood, or no sample.
     """
+    check_objective(1, samples=samples)
     model = make_autoencoder(networks, spec, likelihood)
 
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.errors import UsageError
+from genjax_art.errors import check_objective
 from genjax_art.keys import fold
 from genjax_art.losses.variational import Gaussian, elbo_parts, kl_gaussians, kl_weight
 from genjax_art.music.notes import PITCHES
@@ -59,10 +59,7 @@ def build(
     Raises:
       UsageError: an option outside its range.
     """
-    options = {"beta": beta, "free-bits": free_bits, "kl-warmup-steps": kl_warmup_steps, "temperature": temperature}
-    for name, value in options.items():
-        if value < 0:
-            raise UsageError(f"--objective.{name} must be at least 0, got {value}")
+    check_objective(0, beta=beta, free_bits=free_bits, kl_warmup_steps=kl_warmup_steps, temperature=temperature)
     model = _MusicAutoencoder(
         networks["encoder"], networks["decoder"], spec, beta, free_bits, kl_warmup_steps, temperature
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from jaxtyping import Array, Float, Int
 
-from genjax_art.errors import UsageError, unknown
+from genjax_art.errors import UsageError, check_objective, unknown
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.penalty import PENALTIES
 from genjax_art.models.augment import AUGMENTATIONS
@@ -112,9 +112,10 @@ def check(rules: Rules, spec: ArraySpec, classes: int) -> None:
         for name in given:
             if name not in known:
                 raise unknown(kind, name, known)
-    for name, least in {"lazy": 1, "packing": 1, "unrolled_steps": 0, "burn_in": 1}.items():
-        if getattr(rules, name) < least:
-            raise UsageError(f"--objective.{name.replace('_', '-')} must be at least {least}")
+    counts = ("lazy", "packing", "burn_in", "discriminator_repeats")
+    check_objective(1, **{name: getattr(rules, name) for name in counts})
+    check_objective(0, unrolled_steps=rules.unrolled_steps, unrolled_rate=rules.unrolled_rate)
+    check_objective(0, 1, augmentation_probability=rules.augmentation_probability, top_k=rules.top_k)
     if rules.packing > 1 and classes:
         raise UsageError("packs have no label: use --model.no-conditional or --objective.packing 1")
     if not spec.space and any(rules.penalties.get(name) for name in ("cr", "bcr")):

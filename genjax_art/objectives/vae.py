@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
+from genjax_art.errors import check_objective
 from genjax_art.keys import fold
 from genjax_art.losses.variational import elbo_parts, free_bits, kl_gaussians, kl_per_dimension
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
@@ -44,8 +45,9 @@ def build(
     Metrics in nats per example: `elbo`, `reconstruction`, `kl`, whatever beta and free bits are.
 
     Raises:
-      UsageError: an unknown likelihood.
+      UsageError: an unknown likelihood, or an option below 0.
     """
+    check_objective(0, beta=beta, minimum_kl=minimum_kl)
     model = make_autoencoder(networks, spec, likelihood)
 
     def loss(own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Any:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from genjax_art.errors import UsageError
+from genjax_art.errors import UsageError, check_objective
 from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.precision import at_least_float32, sum_per_example
@@ -60,8 +60,10 @@ def build(
     of the generator in nats `reconstruction`, of the features, and `kl`, and `squared_error`, of pixels in their range.
 
     Raises:
-      UsageError: networks without an encoder, or with one of another precision; or as `objectives/gan.py`.
+      UsageError: networks without an encoder, or with one of another precision; a weight below 0; or as
+        `objectives/gan.py`.
     """
+    check_objective(0, likeness=likeness, beta=beta)
     if E not in networks:
         raise UsageError("objective vae_gan needs a model with an encoder, a generator and a discriminator: vae_dcgan")
     if not alike(networks[E], networks[G]):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.errors import UsageError
+from genjax_art.errors import UsageError, check_objective
 from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
 from genjax_art.models.precision import as_in
@@ -64,8 +64,7 @@ def build(
     """
     if not {FRAMES, CLIPS, G} <= set(networks) or not hasattr(networks[G], "draw"):
         raise UsageError("objective video_gan needs judges of frames and of clips: use --model.name mocogan")
-    if not 1 <= frames_judged <= spec.shape[0]:
-        raise UsageError(f"--objective.frames-judged must be 1 to {spec.shape[0]}, got {frames_judged}")
+    check_objective(1, spec.shape[0], frames_judged=frames_judged)
     later = replace(rules, generator_penalties=NO_GENERATOR_PENALTIES, shared_latents=True)  # the first judge has them
     of_frames, view = networks[FRAMES], a_frame
     if frames_judged > 1:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from genjax_art.errors import UsageError, unknown
+from genjax_art.errors import check_objective, unknown
 from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
 from genjax_art.losses.variational import (
@@ -72,10 +72,7 @@ def build(
     """
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
-    options = {"beta-content": beta_content, "beta-motion": beta_motion, "kl-warmup-steps": kl_warmup_steps}
-    for name, value in options.items():
-        if value < 0:
-            raise UsageError(f"--objective.{name} must be at least 0, got {value}")
+    check_objective(0, beta_content=beta_content, beta_motion=beta_motion, kl_warmup_steps=kl_warmup_steps)
     model = _VideoAutoencoder(
         networks["encoder"],
         networks["prior"],

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from genjax_art import build
 from genjax_art.config import Experiment
-from genjax_art.data.contract import DataError, Source
+from genjax_art.data.contract import DataError, NoSplit, Source
 
 USUAL = ("test", "validation", "val")
 A_PART = "train[:90%]"
@@ -26,11 +27,8 @@ def held_out(experiment: Experiment, split: str | None) -> Source:
         return build.build_source(experiment, split)
     own = str(experiment.data.options.get("split", "train"))
     for name in unseen(own):
-        try:
+        with suppress(NoSplit):
             return build.build_source(experiment, name)
-        except DataError as error:
-            if f"has no split {name!r}" not in str(error):
-                raise
     raise NothingHeldOut(
         f"{experiment.data.name} has nothing that this run has not seen: it was trained on {own}. Train on a part, "
         f"--data.split '{A_PART}', of more than a few examples, and the rest is held out; or name another --split"

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genjax_art.build import Plan
@@ -208,10 +209,10 @@ def show(found: Profile) -> None:
     }
     table = Table("figure", "", box=SIMPLE, show_header=False)
     for name, words in rows.items():
-        table.add_row(name, words)
+        table.add_row(name, escape(words))
     longest = Table("operation", "share", box=SIMPLE)
     for name, share in found.operations.items():
-        longest.add_row(name[:LONGEST_NAME], f"{share:.1%}")
+        longest.add_row(escape(name[:LONGEST_NAME]), f"{share:.1%}")
     console = Console()
     console.width = max(console.width, WIDTH)  # in a file or a narrow window lines are not broken
     console.print(table)

@@ -20,6 +20,7 @@ from genjax_art.files import quoted
 from genjax_art.keys import fold
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
+from genjax_art.media.image import write_png
 from genjax_art.run import changes, layout
 from genjax_art.run.feed import data_of, steps_per_call, stream_of
 from genjax_art.run.lock import Lock, lock_folder
@@ -319,8 +320,9 @@ def _drawer(plan: Plan, folder: Path) -> Callable[[int, TrainState], np.ndarray]
         x = sampling.decode(plan.method, weights, z, labels, keys)
         path = folder / layout.SAMPLES / f"step_{step:07d}.png"
         about = {"step": str(step), "seed": str(plan.run.seed), "parameters": which}
-        medium.write(path, x, plan.spec, about)
-        return medium.sheet(x, plan.spec)
+        picture = medium.sheet(x, plan.spec)
+        write_png(path, picture, about)
+        return picture
 
     return draw
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
 from genjax_art.data.content import content_of
-from genjax_art.data.contract import DataError, Source
+from genjax_art.data.contract import NoSplit, Source
 from genjax_art.data.digits import open_digits
 from genjax_art.errors import UsageError
 from genjax_art.spec import ArraySpec
@@ -53,10 +53,10 @@ def build(
       stride: which frames of that film: each, every second, ...
 
     Raises:
-      DataError: another split, or the digits cannot be had. UsageError: a number that makes no clip.
+      NoSplit: another split. DataError: the digits cannot be had. UsageError: a number that makes no clip.
     """
     if split not in LENGTHS:
-        raise DataError(f"{NAME} has no split {split!r}: choose from {', '.join(LENGTHS)}")
+        raise NoSplit(NAME, split, LENGTHS)
     if min(frames, digits, stride) < 1 or size < LEAST or not 0 < rate < math.inf:
         raise UsageError(
             f"{NAME}: frames, digits and stride must be at least 1, size at least {LEAST} and rate over 0; "

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from jaxtyping import Float, Int, Int32, UInt8
 
-from genjax_art.data.contract import DataError
+from genjax_art.data.contract import NoSplit
 from genjax_art.errors import UsageError
 from genjax_art.spec import ArraySpec
 
@@ -76,10 +76,10 @@ def build(
       stride: which frames of that film: each, every second, ...
 
     Raises:
-      DataError: another split. UsageError: a number that makes no clip.
+      NoSplit: another split. UsageError: a number that makes no clip.
     """
     if split not in LENGTHS:
-        raise DataError(f"{NAME} has no split {split!r}: choose from {', '.join(LENGTHS)}")
+        raise NoSplit(NAME, split, LENGTHS)
     if frames < 1 or size < LEAST or stride < 1 or not 0 < rate < math.inf:
         raise UsageError(
             f"{NAME}: frames and stride must be at least 1, size at least {LEAST} and rate over 0; "

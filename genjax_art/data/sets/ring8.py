@@ -13,7 +13,7 @@ def build(*, split: str = "train") -> Source:
       split: which points: train or test, 100,000 each, drawn independently.
 
     Raises:
-      DataError: another split.
+      NoSplit: another split.
     """
     return sample_of(mixture(), "ring8", split)
 

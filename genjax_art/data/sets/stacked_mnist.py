@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from genjax_art.data.contract import DataError, Source
+from genjax_art.data.contract import NoSplit, Source
 from genjax_art.data.digits import open_digits
 from genjax_art.spec import ArraySpec
 
@@ -34,10 +34,10 @@ def build(
       size: height and width in pixels to scale and crop the digits to (default: 28 28).
 
     Raises:
-      DataError: another split, or the digits cannot be had.
+      NoSplit: another split. DataError: the digits cannot be had.
     """
     if split not in LENGTHS:
-        raise DataError(f"{NAME} has no split {split!r}: choose from {', '.join(LENGTHS)}")
+        raise NoSplit(NAME, split, LENGTHS)
     digits, origin = open_digits(NAME, split, data_dir, size)
     rng = np.random.default_rng([zlib.crc32(NAME.encode()), list(LENGTHS).index(split)])
     rows = rng.integers(0, len(digits), (LENGTHS[split], 3), dtype=np.int32)
