@@ -1,4 +1,4 @@
-"""GANs and VAEs for pictures and music as pure JAX functions."""
+"""GANs and VAEs for pictures, music and video as pure JAX functions."""
 
 from typing import TYPE_CHECKING, Any
 

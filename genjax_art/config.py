@@ -34,7 +34,7 @@ class Optimizer:
     transform: Component = Component("adam")
     """The Optax optimizer: adam, adamw, rmsprop, sgd, ..."""
     schedule: Component = Component("constant")
-    """Learning rate over the run: constant, cosine, linear (each with warmup_steps)."""
+    """Learning rate over the run: constant, cosine, linear or burn_in, each with warmup_steps."""
     clip: float | None = None
     """Largest global gradient norm; None does not clip."""
 

@@ -21,11 +21,11 @@ Label = Int[Array, " b"] | Float[Array, "b classes"]  # the class of each exampl
 class ArraySpec:
     """What one example is: `shape` (space first, channels last), closed value range, and kind of medium.
 
-    An image is (height, width, channels), a clip (frames, height, width, channels), a piano roll
-    (time, pitch, voices), a point (dimension,).  `classes` names the labels, in the order of their
-    indices; it is empty where the data has no labels. Values of a `bounded` spec keep to `low` ... `high`; those of
-    another, the points of a mixture, may go beyond, so networks must not squash them. `rate` is the frames per second
-    of clips.
+    An image is (height, width, channels), a clip (frames, height, width, channels), a point (dimension,), a piano roll
+    (steps, 60, 2 x voices), planes of onsets before those of sustained notes. `classes` names the labels, in the order
+    of their indices; it is empty where the data has no labels. Values of a `bounded` spec keep to `low` ... `high`;
+    those of another, the points of a mixture, may go beyond, so networks must not squash them. `rate` is the frames
+    per second of clips.
     """
 
     shape: tuple[int, ...]

@@ -13,6 +13,15 @@ import genjax_art
 
 ROOT = Path(genjax_art.__path__[0])
 ROOMS = ("data", "models", "losses", "metrics", "media")
+# of the rooms above them, what they import besides what is shared
+ABOVE = {
+    "objectives": {*ROOMS[1:4], "train"},
+    "sampling": {"objectives", "train", "data", "metrics"},
+    "features": {"data", "models", "metrics", "media", "sampling"},
+    "verbs": {"run", "media", "sampling"},
+    "run": {*ROOMS, "build", "config", "features", "interrupts", "objectives", "sampling", "train"},
+    "evaluate": {*ROOMS, "build", "cli", "features", "interrupts", "options", "run", "sampling", "train"},
+}
 # what a room may import besides itself
 SHARED = ("spec", "shards", "errors", "keys", "files", "parts", "latents", "music", "pictures", "films")
 MAY_READ_CONFIG = ("build", "cli", "options", "presets", "run", "benchmark")
@@ -26,8 +35,12 @@ MODULES = sorted(
 
 def imported(path):
     """Names of our modules that a file imports, wherever in it: "models.layers" for genjax_art.models.layers."""
+    return imported_by(ast.parse(path.read_text(encoding="utf-8")), path)
+
+
+def imported_by(tree, path="it"):
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -52,6 +65,13 @@ def files_of(*places):
 def test_rooms_do_not_know_one_another(room):
     for path in files_of(room):
         strangers = {name for name in imported(path) if name.split(".")[0] not in (room, *SHARED)}
+        assert not strangers, f"{path.relative_to(ROOT)} imports {sorted(strangers)}"
+
+
+@pytest.mark.parametrize("room", ABOVE)
+def test_rooms_know_those_below_them_only(room):
+    for path in files_of(room):
+        strangers = {name for name in imported(path) if name.split(".")[0] not in (room, *SHARED, *ABOVE[room])}
         assert not strangers, f"{path.relative_to(ROOT)} imports {sorted(strangers)}"
 
 

@@ -12,6 +12,7 @@ from genjax_art.metrics.music import (
     qualified_note_rate,
     scale_consistency,
 )
+from genjax_art.metrics.music_compat import muspy_metrics
 from genjax_art.metrics.music_copies import copy_rate
 from genjax_art.metrics.music_notes import clips_of
 from genjax_art.metrics.music_score import score
@@ -71,7 +72,7 @@ def random_clips(count, seed=0):
 
 
 def test_muspy_mode_equals_muspy():
-    ours = music_metrics(rolls_of(*CLIPS.values()), compat="muspy")
+    ours = muspy_metrics(clips_of(rolls_of(*CLIPS.values())))
     assert list(ours) == MUSPY_NAMES
     theirs = np.asarray(list(MUSPY.values()))
     np.testing.assert_allclose(np.stack(list(ours.values()), 1), theirs, atol=1e-11)
@@ -80,7 +81,7 @@ def test_muspy_mode_equals_muspy():
 def test_muspy_mode_equals_muspy_on_random_clips():
     muspy = pytest.importorskip("muspy")
     clips = random_clips(50)
-    ours = music_metrics(rolls_of(*clips), compat="muspy")
+    ours = muspy_metrics(clips_of(rolls_of(*clips)))
     for i, rows in enumerate(clips):
         tracks = [
             muspy.Track(notes=[muspy.Note(time=s, duration=n, pitch=p) for s, n, p, v in rows if v == voice])
@@ -231,7 +232,6 @@ def test_score_counts_what_lies_in_the_bands():
     assert result.inside == 1
     for band in result.bands:  # the band of a mean of 400: +- 1.96 / 20
         assert band.high - band.low == pytest.approx(2 * 1.96 / 20, rel=0.1)
-    assert "1 of 2 inside" in str(result)
     assert score(generated, heldout) == result
 
 

@@ -96,8 +96,6 @@ def test_decoding_takes_the_strongest_pitch_of_each_voice():
     x[0, 2, 10, 0] = 9.0
     rows = notes_from_roll(decode_roll(x)[0]).rows
     np.testing.assert_array_equal(rows, [(0, 1, 50, 0), (1, 1, 40, 0), (2, 1, 40, 0)])
-    chords = notes_from_roll(decode_roll(x, monophonic=False)[0]).rows
-    np.testing.assert_array_equal(chords, [(0, 2, 40, 0), (0, 3, 50, 0), (2, 1, 40, 0)])
 
 
 @pytest.mark.parametrize(

@@ -100,17 +100,17 @@ def test_interpolations_are_measured_in_hamming_steps():
 def test_copies_and_distinct_clips_are_counted():
     rolls = music(0, 4)
     twice = np.concatenate([rolls[:2], rolls[:2]])
-    _, numbers = music_report.sample_report(twice, rolls, None, rolls[:1])
+    numbers = music_report.sample_report(twice, rolls, None, rolls[:1])
     assert numbers["distinct"] == 0.5 and numbers["copy_rate"] == 0.5 and numbers["copy_rate_heldout"] == 0.25
 
 
 def test_frechet_distances_stand_side_by_side():
     heldout, training = music(0, 30), music(1, 90)
-    _, same = music_report.sample_report(heldout, heldout, None, training)
+    same = music_report.sample_report(heldout, heldout, None, training)
     assert 0 <= same["frechet_distance"] < 1e-9 < same["frechet_distance_training"]
-    _, swapped = music_report.sample_report(training[::3], heldout, None, heldout)
+    swapped = music_report.sample_report(training[::3], heldout, None, heldout)
     assert 0 <= swapped["frechet_distance_training"] < 1e-9 < swapped["frechet_distance"]
-    _, silent = music_report.sample_report(0 * heldout, heldout, None, training)
+    silent = music_report.sample_report(0 * heldout, heldout, None, training)
     assert silent["frechet_distance"] > 100 * same["frechet_distance_training"]
     assert np.isnan(silent["copy_rate"])
 

@@ -18,7 +18,7 @@ from genjax_art.data.contract import synthetic_source
 from genjax_art.errors import UsageError
 from genjax_art.run import profile as profiling
 from genjax_art.run.layout import check_folder
-from genjax_art.run.trace import Event, device_events, idle_share, operations
+from genjax_art.run.trace import Event, device_events, idle_share, summed
 from genjax_art.spec import ArraySpec
 
 GPU, HOST = "/device:GPU:0 NVIDIA H100", "/host:CPU"
@@ -48,7 +48,7 @@ def test_of_a_gpu_the_streams_are_summed_and_nothing_twice(tmp_path):
         (GPU, "XLA Ops", [("fusion", 0, 12, {"hlo_op": "fusion"})]),
         (HOST, "python", [("dispatch", 0, 50, {})]),
     )
-    assert operations(path) == [("conv", 6.0), ("MemcpyH2D", 4.0), ("relu", 1.0)]
+    assert summed(device_events(path).operations) == [("conv", 6.0), ("MemcpyH2D", 4.0), ("relu", 1.0)]
     found = device_events(path)
     assert found.taken == "streams of the device"
     assert idle_share(found.busy) == pytest.approx(3 / 12)  # from 7 to 10
@@ -60,7 +60,7 @@ def test_of_a_tpu_the_operations_are_summed_without_the_loop_around_them(tmp_pat
         ("/device:TPU:0", "XLA Modules", [("jit_several", 0, 20, {})]),
         ("/device:TPU:0", "XLA Ops", [("while.3", 0, 20, {}), ("fusion.1", 1, 5, {}), ("fusion.1", 11, 5, {})]),
     )
-    assert operations(path) == [("fusion.1", 10.0)]
+    assert summed(device_events(path).operations) == [("fusion.1", 10.0)]
     assert idle_share(device_events(path).busy) == pytest.approx(5 / 15)
 
 
@@ -72,13 +72,18 @@ def test_of_a_cpu_waits_for_operations_are_no_idleness(tmp_path):
         (HOST, "tf_XLATfrtCpuClient/2", [wait, ("call.7", 0, 16, {"hlo_op": "call.7"})]),
         (HOST, "python", [("dispatch", 0, 50, {})]),
     )
-    assert operations(path) == [("dot.1", 4.0), ("add", 4.0)]
+    assert summed(device_events(path).operations) == [("dot.1", 4.0), ("add", 4.0)]
     assert idle_share(device_events(path).busy) == pytest.approx(2 / 16)
 
 
 def test_without_events_nothing_is_known(tmp_path):
     path = trace_of(tmp_path / "trace.json.gz", (HOST, "python", [("dispatch", 0, 50, {})]))
-    assert (device_events(path).taken, operations(path), idle_share([])) == ("not known", [], None)
+    found = device_events(path)
+    assert (found.taken, summed(found.operations), idle_share([])) == (
+        "not known",
+        [],
+        None,
+    )
     assert idle_share([Event("a", 1.0, 0.0)]) is None
 
 
@@ -113,7 +118,7 @@ def test_a_profile_has_all_figures_and_leaves_the_folder_to_a_run(tmp_path, monk
     assert 0 <= found.device_idle < 1 and 0 < sum(found.operations.values()) <= 1 + 1e-9
     written = json.loads((tmp_path / "run" / "profile" / "profile.json").read_text())
     assert written == json.loads(json.dumps(found.to_json()))
-    assert operations(tmp_path / "run" / "profile" / written["trace"])
+    assert summed(device_events(tmp_path / "run" / "profile" / written["trace"]).operations)
     said = capsys.readouterr().out
     assert "compile time" in said and "device waits" in said
     check_folder(tmp_path / "run", 10, resume=False)  # as free as before

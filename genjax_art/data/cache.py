@@ -11,7 +11,6 @@ import inspect
 import json
 import logging
 import os
-import tempfile
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +23,7 @@ from genjax_art.data.contract import ArraySource
 from genjax_art.data.folders import fingerprint, visible_files
 from genjax_art.data.recipe import Recipe
 from genjax_art.data.request import Request
-from genjax_art.files import cache_home, expanded
+from genjax_art.files import cache_home, expanded, replacing
 from genjax_art.spec import ArraySpec
 
 ROOM = Path(__file__).parent
@@ -110,11 +109,5 @@ def _checksum(array: np.ndarray) -> int:
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part, part.open("wb") as file:
+        write(file)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from genjax_art.errors import UsageError
 from genjax_art.evaluate.judged import Judged
-from genjax_art.metrics.record import Record, compare
+from genjax_art.metrics.record import Record, check_comparable
 from genjax_art.metrics.row import Row
 
 WIDTH = 110
@@ -20,10 +20,20 @@ WORDS = {"low": "lower is better", "high": "higher is better", "real": "as held-
 
 
 def print_plain(judged: Judged) -> None:
-    """Figures without intervals, and words."""
+    """Figures without intervals, and words; of music each measure beside the band of held-out pieces."""
+    print_bands(judged.found.get("bands", {}))
     plain = {n: v for n, v in judged.found.items() if not isinstance(v, Row | Mapping)}
     extractor = {n: v for n, v in judged.about.items() if n.startswith("extractor")}
     print_numbers({"run": judged.name, **extractor, **plain} if judged.rows else plain)
+
+
+def print_bands(bands: Mapping[str, Mapping[str, Any]]) -> None:
+    width = max(map(len, bands), default=0)
+    for name, band in bands.items():
+        words = "inside" if band["inside"] else "outside"
+        print(f"{name:<{width}}  {band['value']:8.4f}  {band['low']:8.4f} .. {band['high']:8.4f}  {words}")
+    if bands:
+        print(f"{sum(band['inside'] for band in bands.values())} of {len(bands)} inside")
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:
@@ -65,7 +75,7 @@ def refusal(a: Judged, b: Judged) -> str:
     """Why figures of two runs cannot be compared; nothing where all can."""
     for name in a.rows.keys() & b.rows.keys():
         try:
-            compare(a.rows[name].samples, b.rows[name].samples)
+            check_comparable(a.rows[name].samples, b.rows[name].samples)
         except UsageError as error:
             return str(error)
     return "" if a.rows.keys() & b.rows.keys() else "they have no figure in common"

@@ -64,8 +64,12 @@ def build(known: Source, held: Source, *, steps: int = 1500) -> Extractor:
         found, logits = network.apply(variables, unit_range(x, spec), False)
         return {"features": found, "logits": logits}
 
-    extractor = Extractor("own-classifier", VERSION, as_it_is(spec), apply, weights)
+    return calibrated(Extractor("own-classifier", VERSION, as_it_is(spec), apply, weights), held)
+
+
+def calibrated(extractor: Extractor, held: Source) -> Extractor:
+    """A classifier with its accuracy on held-out examples, and the temperature at which their labels are likeliest."""
     rows = held.take(evenly(len(held), MOST))
-    logits, labels = extractor.of(to_range(rows["x"], spec))["logits"], rows["label"]
+    logits, labels = extractor.of(to_range(rows["x"], held.spec))["logits"], rows["label"]
     right = float(np.mean(logits.argmax(1) == labels))
     return replace(extractor, accuracy=right, temperature=temperature(logits, labels))

@@ -7,7 +7,6 @@ key "motion", where the data have them. Features are what all of them are answer
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -23,8 +22,7 @@ from genjax_art.features.clip_network import Clips
 from genjax_art.features.extractor import Extractor, is_labelled
 from genjax_art.features.kept import kept
 from genjax_art.features.network import as_it_is, deep, flat, train, unit_range
-from genjax_art.features.own_classifier import MOST
-from genjax_art.metrics.classes import temperature
+from genjax_art.features.own_classifier import MOST, calibrated
 from genjax_art.metrics.stream import evenly
 from genjax_art.spec import Key
 
@@ -86,11 +84,7 @@ def build(known: Source, held: Source, *, steps: int = 600) -> Extractor:
     extractor = Extractor("own-clips", VERSION, as_it_is(spec), apply, weights)
     if "label" not in classes:
         return extractor
-    rows = held.take(evenly(len(held), MOST))
-    logits, labels = extractor.of(to_range(rows["x"], spec))["logits"], rows["label"]
-    return replace(
-        extractor, accuracy=float(np.mean(logits.argmax(1) == labels)), temperature=temperature(logits, labels)
-    )
+    return calibrated(extractor, held)
 
 
 def _count(known: Source) -> int:

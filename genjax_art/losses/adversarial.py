@@ -25,8 +25,8 @@ PerExample = Float[Array, "b"]
 class AdversarialLoss:
     """A game: what the discriminator and what the generator minimises, both per example.
 
-    `discriminator(real, fake)` and `generator(fake, real)` take logits of shape (b,).  Where `needs_real` is
-    False the generator's loss does not depend on D(x), and `generator(fake)` or `generator(fake, None)` does.
+    `discriminator(real, fake)` and `generator(fake, real)` take logits of shape (b,). Where `needs_real` is False the
+    generator's loss does not depend on D(x): `real` may be left out or None.
     """
 
     discriminator: Callable[[PerExample, PerExample], PerExample]

@@ -20,7 +20,7 @@ from genjax_art.music.notes import (
     STEPS_PER_BAR,
     STEPS_PER_BEAT,
     Notes,
-    decode_roll,
+    binary_rolls,
     notes_from_roll,
     notes_from_rows,
     roll_from_notes,
@@ -198,11 +198,6 @@ def sound_of(soundfont: Path | None) -> Sound | None:
     from genjax_art.media.fluidsynth import soundfont_player
 
     return soundfont_player(soundfont)
-
-
-def binary_rolls(x: Float[np.ndarray, "*n t p c"], spec: ArraySpec) -> UInt8[np.ndarray, "*n t p c"]:
-    """Rolls as they are written to files."""
-    return decode_roll(x, (spec.low + spec.high) / 2)
 
 
 def read_music(file: Path, spec: ArraySpec) -> Reading:

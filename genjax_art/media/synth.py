@@ -17,7 +17,7 @@ from genjax_art.music.notes import STEPS_PER_BEAT, MusicError, Notes
 
 Sound: TypeAlias = Callable[[Song], bytes]  # a song as a WAV file
 RATE = 22050  # samples a second
-PEAK = 0.89  # -1 dB below full scale
+PEAK = 0.89  # 1 dB below full scale
 MAX_SECONDS = 1800
 RELEASE = 0.15  # seconds in which a note fades after its end
 TAIL = 0.6  # seconds of echo after the last note

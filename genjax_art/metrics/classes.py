@@ -13,7 +13,6 @@ from genjax_art.metrics.row import Better, Figure, Row, of_mean, row_of
 from genjax_art.metrics.subject import Subject
 
 COLDEST, HOTTEST = 0.05, 20.0  # between which a temperature is sought
-BINS = 15
 
 
 def inception_score(probabilities: Float[np.ndarray, "n c"], splits: int = 1) -> float:
@@ -92,20 +91,7 @@ def temperature(logits: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"])
     return float(np.exp(0.5 * (low + high)))
 
 
-def calibration_error(probabilities: Float[np.ndarray, "n c"], labels: Int[np.ndarray, " n"]) -> float:
-    """Mean gap between how sure and how right predictions are, over fifteen equal bins of sureness (arXiv:1706.04599).
-
-    Raises:
-      ValueError: rows that are no probabilities.
-    """
-    p = _probabilities(probabilities)
-    sure, right = p.max(1), p.argmax(1) == labels
-    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, sure - right, BINS)
-    return float(np.abs(gaps).sum() / len(p))
-
-
-OFTEN = 5  # examples: of so many expected, none comes by chance in one of 150 cases
+OFTEN = 5  # examples: where so many are expected, a class is missed by chance once in 150 times (e^-5)
 
 
 @dataclass(frozen=True)

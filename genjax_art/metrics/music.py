@@ -5,12 +5,9 @@ name; what compares voices is in `music_voices`, and the definitions of the MusP
 `music_compat`.
 """
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from genjax_art.metrics.music_compat import muspy_metrics
 from genjax_art.metrics.music_notes import Clips, clips_of, entropy, ratio
 from genjax_art.metrics.music_voices import parallels, tonal_distance, voice_crossing
 from genjax_art.music.notes import STEPS_PER_BAR, STEPS_PER_BEAT
@@ -23,17 +20,12 @@ SCALES = {
 LENGTHS = 17  # bins of the note-length histogram: 1 to 16 steps, and longer
 
 
-def music_metrics(
-    rolls: UInt8[np.ndarray, "b t p c"], compat: Literal["muspy"] | None = None
-) -> dict[str, Float64[np.ndarray, " b"]]:
-    """All measures of a batch of binary rolls by name; `compat="muspy"`: those of MusPy 0.5.0 by its
-    definitions.
+def music_metrics(rolls: UInt8[np.ndarray, "b t p c"]) -> dict[str, Float64[np.ndarray, " b"]]:
+    """All measures of a batch of binary rolls by name.
 
     The shares of note lengths are entries of the note-length histogram, in steps.
     """
     clips = clips_of(rolls)
-    if compat == "muspy":
-        return muspy_metrics(clips)
     lengths = note_length_histogram(clips)
     return {
         "pitch_class_entropy": pitch_class_entropy(clips),

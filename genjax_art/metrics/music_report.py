@@ -10,11 +10,10 @@ from genjax_art.metrics.frechet import frechet_distance
 from genjax_art.metrics.music import music_metrics
 from genjax_art.metrics.music_copies import copy_rate
 from genjax_art.metrics.music_features import music_features
-from genjax_art.metrics.music_score import MusicScore, score
+from genjax_art.metrics.music_score import score
 from genjax_art.metrics.stream import evenly
 from genjax_art.metrics.subject import Subject
-from genjax_art.music.notes import PITCHES, REST, decode_roll, tokens_from_roll
-from genjax_art.spec import ArraySpec
+from genjax_art.music.notes import PITCHES, REST, binary_rolls, tokens_from_roll
 
 ACTIVE = 0.01  # variance of a latent's mean over the data from which it counts as used: arXiv:1509.00519
 STEPS = 8  # of an interpolation
@@ -24,25 +23,19 @@ PAIRS = 64
 def measure(subject: Subject) -> dict[str, Any]:
     """Measures of the samples beside the held-out band, copies of training pieces, and what an encoder keeps.
 
-    Needs piano rolls. `bands` is for the eye, too: printed as a table. Numbers as in `sample_report`, `latent_report`.
+    Needs piano rolls. Numbers as in `sample_report`, `latent_report`.
     """
     held = subject.held.take(np.arange(len(subject.held)))
     training = subject.known.take(np.arange(len(subject.known)))
     known = training["x"][training["transposition"] == 0] if "transposition" in training else training["x"]
     x = subject.in_range(held["x"])
-    bands, report = sample_report(
+    report = sample_report(
         binary_rolls(subject.made, subject.spec),
         binary_rolls(x, subject.spec),
         held.get("piece"),
         (known > known.max() / 2).astype(np.uint8),
     )
-    print(bands)
     return report | (latent_report(subject.run, x) if subject.run.method.encode else {})
-
-
-def binary_rolls(x: Float[np.ndarray, "n t p c"], spec: ArraySpec) -> UInt8[np.ndarray, "n t p c"]:
-    """Rolls as they are written to files."""
-    return decode_roll(x, (spec.low + spec.high) / 2)
 
 
 def sample_report(
@@ -50,7 +43,7 @@ def sample_report(
     heldout: UInt8[np.ndarray, "m t p c"],
     pieces: np.ndarray | None,
     training: UInt8[np.ndarray, "k t p c"],
-) -> tuple[MusicScore, dict[str, Any]]:
+) -> dict[str, Any]:
     """The measures beside the held-out band, and the share of bars that occur in the training pieces in some key.
 
     `frechet_distance` is that of the generated clips' features to the held-out clips', `frechet_distance_training` that
@@ -59,7 +52,7 @@ def sample_report(
     chosen = evenly(len(training), len(generated))
     made, held, known = (music_metrics(rolls) for rolls in (generated, heldout, training[chosen]))
     bands = score(made, held, pieces)
-    return bands, {
+    return {
         "inside": bands.inside,
         "measures": len(bands.bands),
         "bands": {

@@ -33,14 +33,6 @@ class MusicScore:
     def inside(self) -> int:
         return sum(band.inside for band in self.bands)
 
-    def __str__(self) -> str:
-        width = max((len(band.name) for band in self.bands), default=0)
-        words = {True: "inside", False: "outside"}
-        rows = [
-            f"{b.name:<{width}}  {b.value:8.4f}  {b.low:8.4f} .. {b.high:8.4f}  {words[b.inside]}" for b in self.bands
-        ]
-        return "\n".join([*rows, f"{self.inside} of {len(self.bands)} inside"])
-
 
 def score(
     generated: Mapping[str, Float64[np.ndarray, " g"]],

@@ -1,25 +1,15 @@
 """A figure with all that it depends on, so that figures which cannot be compared are not."""
 
-import json
 import math
 import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from genjax_art.errors import UsageError
 
 # what must be the same; the seed need not, nor what the examples were computed on
 COMPARED = ("metric", "extractor", "resize", "n_real", "n_fake", "k", "dtype")
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("metric", "extractor", "resize", "dtype"), (str,)),
-    **dict.fromkeys(("value", "low", "high", "seconds"), (int, float, type(None))),
-    **dict.fromkeys(("n_real", "n_fake", "seed"), (int,)),
-    "k": (int, type(None)),
-    "versions": (dict,),
-    "flags": (list,),
-}
 
 
 @dataclass(frozen=True)
@@ -60,16 +50,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """`difference` is b - a; `apart` says that their intervals do not meet: no chance of the draw, then."""
-
-    difference: float
-    apart: bool
-
-
-def compare(a: Record, b: Record) -> Comparison:
-    """The difference of two records.
+def check_comparable(a: Record, b: Record) -> None:
+    """Two records measure the same.
 
     Raises:
       UsageError: they are of another metric, extractor, resize rule, number of examples, k or dtype: such figures
@@ -79,41 +61,3 @@ def compare(a: Record, b: Record) -> Comparison:
     if differing:
         sides = ", ".join(f"{name} ({getattr(a, name)} and {getattr(b, name)})" for name in differing)
         raise UsageError(f"records cannot be compared: they differ in {sides}")
-    return Comparison(b.value - a.value, bool(a.high < b.low or b.high < a.low))
-
-
-def to_json(records: Iterable[Record]) -> str:
-    """A list of objects; NaN, which JSON does not have, is null."""
-    rows = [{name: _plain(value) for name, value in asdict(record).items()} for record in records]
-    return json.dumps(rows, indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
-
-
-def from_json(text: str) -> list[Record]:
-    """What `to_json` wrote.
-
-    Raises:
-      ValueError: the text is no such list; the message names the entry.
-    """
-    rows = json.loads(text)
-    if not isinstance(rows, list):
-        raise ValueError("records are a list")
-    return [_record(row, number) for number, row in enumerate(rows)]
-
-
-def _record(row: Any, number: int) -> Record:
-    names = {field.name for field in fields(Record)}
-    if not isinstance(row, dict) or set(row) != names:
-        given = set(row) if isinstance(row, dict) else set()
-        raise ValueError(f"record {number} lacks or adds fields: {sorted(names ^ given)}")
-    for name, types in _TYPES.items():
-        right = (row[name] in ("inf", "-inf") and float in types) or isinstance(row[name], types)
-        if (not right and not (name == "versions" and row[name] is None)) or isinstance(row[name], bool):
-            raise ValueError(f"record {number}: {name} is {row[name]!r}")
-    numbers = {name: math.nan if row[name] is None else float(row[name]) for name, t in _TYPES.items() if float in t}
-    return Record(**{**row, **numbers, "flags": tuple(row["flags"])})

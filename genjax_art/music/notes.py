@@ -177,20 +177,24 @@ def roll_from_tokens(tokens: Int[np.ndarray, "steps voices"]) -> UInt8[np.ndarra
 
 
 def decode_roll(
-    x: Float[np.ndarray, "*b steps 60 planes"], threshold: float = 0.0, monophonic: bool = True
+    x: Float[np.ndarray, "*b steps 60 planes"], threshold: float = 0.0
 ) -> UInt8[np.ndarray, "*b steps 60 planes"]:
     """A binary roll from a network's numbers (logits, or values in [-1, 1]).
 
-    A voice sounds where its sustain plane is above `threshold`; if `monophonic`, at its strongest pitch only.
+    A voice sounds where its sustain plane is above `threshold`, at its strongest pitch only.
     A note starts where the onset plane is above the threshold too, or where that pitch was silent before.
     Numbers that are not finite count as silence.
     """
     voices = x.shape[-1] // 2
     onset, sustain = x[..., :voices] > threshold, x[..., voices:]
     sounding = sustain > threshold
-    if monophonic:
-        best = np.argmax(np.where(np.isnan(sustain), -np.inf, sustain), -2)
-        sounding &= np.arange(PITCHES)[:, None] == best[..., None, :]
+    best = np.argmax(np.where(np.isnan(sustain), -np.inf, sustain), -2)
+    sounding &= np.arange(PITCHES)[:, None] == best[..., None, :]
     before = np.zeros_like(sounding)
     before[..., 1:, :, :] = sounding[..., :-1, :, :]
     return np.concatenate([sounding & (onset | ~before), sounding], -1).astype(np.uint8)
+
+
+def binary_rolls(x: Float[np.ndarray, "*n t p c"], spec: ArraySpec) -> UInt8[np.ndarray, "*n t p c"]:
+    """Rolls as they are written to files."""
+    return decode_roll(x, (spec.low + spec.high) / 2)

@@ -36,7 +36,7 @@ def cr(round: Round) -> Float[Array, "b"]:
 
 
 def bcr(round: Round) -> Float[Array, "b"]:
-    """CR on reals and on fakes, from one call: bCR of Zhao et al. 2021 (arXiv:2002.04724)."""
+    """CR on reals and on fakes, from one call: bCR of Zhao et al. 2020 (arXiv:2002.04724)."""
     assert round.of_real is not None
     both = [round.look_again(round.shown_real, "real"), round.look_again(round.shown_fake, "fake")]
     logits = jnp.concatenate([round.of_real["logits"], round.of_fake["logits"]])
@@ -62,7 +62,7 @@ def beside(update: Update) -> Float[Array, "b *shape"]:
 
 
 def zcr_discriminator(round: Round) -> Float[Array, "b"]:
-    """(D(G(z)) - D(G(z + dz)))^2: nearby latents look alike to D. zCR of Zhao et al. 2021 (arXiv:2002.04724)."""
+    """(D(G(z)) - D(G(z + dz)))^2: nearby latents look alike to D. zCR of Zhao et al. 2020 (arXiv:2002.04724)."""
     return consistency_of(round, round.of_fake["logits"], round.see(round.view(beside(round), "fake"), "fake"))
 
 

@@ -15,7 +15,7 @@ from genjax_art.run import config_file
 from genjax_art.run.lock import LOCK, InUseError, lock_folder
 from genjax_art.spec import ArraySpec
 from genjax_art.train.logs import EVENTS_FOLDER
-from genjax_art.train.manifest import is_intact
+from genjax_art.train.manifest import is_intact, steps_in
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -67,19 +67,12 @@ def is_run(folder: Path) -> bool:
 
 def last_step(folder: Path) -> int:
     """The step of the newest finished checkpoint by the names in the folder; 0 without one."""
-    return max(_steps_saved(folder), default=0)
+    return max(steps_in(folder / CHECKPOINTS), default=0)
 
 
 def is_finished(folder: Path) -> bool:
     """Whether the run in `folder` has a checkpoint of its last step."""
     return is_run(folder) and last_step(folder) >= _steps(read_config(folder)[0])
-
-
-def _steps_saved(folder: Path) -> list[int]:
-    try:
-        return [int(p.name) for p in (folder / CHECKPOINTS).iterdir() if p.name.isdecimal() and p.is_dir()]
-    except OSError:
-        return []
 
 
 def _steps(config: Mapping[str, Any]) -> int:

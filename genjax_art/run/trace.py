@@ -74,11 +74,6 @@ def traced(call: Callable[[], Any], place: Path) -> tuple[DeviceEvents, Path | N
     return (device_events(newest) if newest else NO_EVENTS), newest
 
 
-def operations(trace_file: Path) -> list[tuple[str, float]]:
-    """Each operation of the devices with its microseconds, summed over the trace; the longest first."""
-    return summed(device_events(trace_file).operations)
-
-
 def summed(events: list[Event]) -> list[tuple[str, float]]:
     """Each name with the sum of its lengths, the longest first."""
     total: Counter[str] = Counter()

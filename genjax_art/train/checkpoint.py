@@ -29,7 +29,7 @@ import numpy as np
 
 from genjax_art.errors import RunError
 from genjax_art.files import LEFTOVER, part_name, plain_alias, refuse_link
-from genjax_art.train.manifest import DamagedError, check_manifest, has_manifest, write_manifest
+from genjax_art.train.manifest import DamagedError, check_manifest, has_manifest, steps_in, write_manifest
 from genjax_art.train.state import TrainState
 
 ARRAYS, METRICS, SCORE = "default", "metrics", "score"
@@ -130,7 +130,7 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps of whole checkpoints, by the names in the folder."""
         self.wait()
-        return _steps(self._folder)
+        return steps_in(self._folder)
 
     def restore(self, state_like: TrainState, step: int | None = None) -> TrainState:
         """The state at `step` (default: the latest), as NumPy arrays in the structure of `state_like`.
@@ -236,7 +236,7 @@ class Checkpoints:
                 if [*self._folder.parent.iterdir()] == [self._folder]:  # and not what another run has made there
                     self._folder.rmdir()
                     self._folder.parent.rmdir()
-            steps = _steps(self._folder)
+            steps = steps_in(self._folder)
             kept = f"that of step {steps[-1]} is kept" if steps else "there is none before it"
             raise RunError(
                 f"checkpoint {self._folder / str(step)} cannot be written ({_reason(error)}); {kept}"
@@ -256,7 +256,7 @@ class Checkpoints:
             if step != written:
                 self._remove(step)
         self._refused.clear()
-        steps = _steps(self._folder)
+        steps = steps_in(self._folder)
         scores = {step: score for step in steps if (score := self._score(step)) is not None}
         best = sorted(scores, key=lambda step: (scores[step], -step))[: self._keep_best]
         for step in set(steps) - {*steps[-self._keep_latest :], *best, written}:
@@ -269,13 +269,6 @@ class Checkpoints:
             if unread or force:
                 folder.rename(gone)
                 shutil.rmtree(gone, ignore_errors=True)
-
-
-def _steps(folder: Path) -> list[int]:
-    try:
-        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
-    except OSError:
-        return []
 
 
 def _discard(part: Path) -> None:

@@ -111,3 +111,11 @@ def _entry(path: Path, sync: bool = True) -> list[Any]:
 
 def _digest(body: Any) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def steps_in(folder: Path) -> list[int]:
+    """The steps of the checkpoints in a folder, by their names; none where it cannot be read."""
+    try:
+        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+    except OSError:
+        return []

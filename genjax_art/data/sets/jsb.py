@@ -1,9 +1,9 @@
 """The JSB chorales of the literature, from the JSON files of the JSB-Chorales-dataset in the folder given.
 
 `jsb` reads `Jsb16thSeparated.json`: four voices on a grid of sixteenths, 229 / 76 / 77 pieces in the splits "train",
-"validation" and "test" of Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), here in windows of whole bars, one from
-every sixteenth step of 16. The files know neither bar lines (pieces begin with their upbeat, so windows may start
-on any beat) nor repeated notes (equal pitches in a row are one note). `chorales` has both.
+"validation" and "test" of Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), here in windows of whole bars, one
+from each step that is a multiple of 16. The files know neither bar lines (pieces begin with their upbeat, so windows
+may start on any beat) nor repeated notes (equal pitches in a row are one note). `chorales` has both.
 
 `quarter_rolls` gives the pieces of `jsb-chorales-quarter.json`, on which likelihoods are published.
 """
