@@ -26,7 +26,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from genjax_art.errors import RunError
-from genjax_art.pictures import endings, fit_picture, open_picture, upright
+from genjax_art.pictures import as_meant, endings, fit_picture, open_picture, upright
 
 # by their endings; what a file is shows in its content, and other formats than these are not tried
 VIDEO = (
@@ -47,6 +47,7 @@ VIDEO = (
 )
 FORMATS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,ogg,flv,asf,yuv4mpegpipe"  # none that names other files
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # Pillow's formats that may be films
+MOVING = (".gif", ".webp", ".png", ".apng", ".avif", ".avifs")  # endings of those
 MAX_PIXELS = 2**24  # of a frame, 17 million; a decoder holds more than ten of them
 LONGEST = 60  # seconds that a frame may be shown
 NEEDED = 'PyAV: pip install -e ".[video]"'  # by films of `VIDEO`
@@ -185,10 +186,32 @@ def is_frame(path: Path, strip: int | None) -> bool:
         if _animated(picture):
             return False
         try:
-            strip_boxes(picture.width, picture.height, strip)
+            strip_boxes(*_sides(picture), strip)
         except Unfit:
             return True
         return False
+
+
+def stills(files: Iterable[Path]) -> list[Path]:
+    """The pictures that may be frames of one clip, in their order: none of an ending of which the first is a film."""
+    ordered = sorted(files, key=in_order)
+    first = {path.suffix.lower(): path for path in reversed(ordered)}
+    moving = {ending for ending, path in first.items() if ending in MOVING and _moves(path)}
+    return [path for path in ordered if path.suffix.lower() not in moving]
+
+
+def _moves(path: Path) -> bool:
+    try:
+        with _opened(path) as picture:
+            return _animated(picture)
+    except Exception:  # broken: who reads it tells
+        return False
+
+
+def _sides(picture: Image.Image) -> tuple[int, int]:
+    """Width and height of the picture when it is upright."""
+    turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+    return (picture.height, picture.width) if turned else picture.size
 
 
 def _animated(picture: Image.Image) -> bool:
@@ -200,10 +223,11 @@ def _of_picture(path: Path, strip: int | None) -> Iterator[Frame]:
         if _animated(picture):
             yield from _of_animation(picture)
             return
-        boxes = strip_boxes(picture.width, picture.height, strip)
+        boxes = strip_boxes(*_sides(picture), strip)
         picture.load()
+        whole = upright(as_meant(picture))
         for box in boxes:
-            yield Frame(lambda box=box: _cut(picture, box), None, None)  # type: ignore[misc]
+            yield Frame(lambda box=box: _cut(whole, box), None, None)  # type: ignore[misc]
 
 
 def _cut(picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
@@ -248,7 +272,7 @@ def _of_folder(folder: Path) -> Iterator[Frame]:
     """Pictures in the order of their names, numbers in them by what they are worth."""
     readable = set(endings())
     inside = (path for path in folder.iterdir() if path.suffix.lower() in readable and not path.name.startswith("."))
-    files = sorted(inside, key=in_order)
+    files = stills(inside)
     first = _size_of(files[0]) if files else None
     for path in files:  # by their headers, before any is used
         if first is not None and (size := _size_of(path)) != first:
@@ -257,7 +281,7 @@ def _of_folder(folder: Path) -> Iterator[Frame]:
     for path in files:
         with _opened(path) as picture:
             picture.load()
-            shown = upright(picture)
+            shown = upright(as_meant(picture))
             yield Frame(lambda shown=shown: shown, None, None)  # type: ignore[misc]
 
 
@@ -268,7 +292,7 @@ def _size_of(path: Path) -> tuple[int, int]:
 
 def in_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """A key that sorts frame_2 before frame_10."""
-    parts = re.findall(r"\d+|\D+", path.name)
+    parts = re.findall(r"\d+|\D+", path.name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
 
 

@@ -3,8 +3,21 @@
 import zlib
 
 import jax
+from jaxtyping import Array, Int
 
+from genjax_art.errors import UsageError
 from genjax_art.spec import Key
+
+
+def key_of(seed: int | Int[Array, ""]) -> Key:
+    """The key of a seed, the same whatever kind of keys JAX is told to make.
+
+    Raises:
+      UsageError: a number that has no key of its own: keys are of 32 bits.
+    """
+    if isinstance(seed, int) and not -(2**31) <= seed < 2**31:
+        raise UsageError(f"--seed must be below 2147483648, got {seed}")
+    return jax.random.key(seed, impl="threefry2x32")
 
 
 def fold(key: Key, purpose: str) -> Key:

@@ -68,13 +68,13 @@ def read_picture(file: Path, size: tuple[int, int], channels: int) -> UInt8[np.n
     # that it is large or has odd metadata is no news to its owner
     with warnings.catch_warnings(action="ignore"), open_picture(file) as picture:
         _check_pixels(picture, size)
-        orientation = picture.getexif().get(0x0112)
         try:
             with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
                 picture.load()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # of a picture within
             raise TooLarge(_too_large("far more")) from None
-        smaller = _reduced(picture, max(size), channels)
+        orientation = picture.getexif().get(0x0112)  # not before: Pillow turns a TIFF when it loads it
+        smaller = _reduced(as_meant(picture), max(size), channels)
         return fit_picture(smaller.transpose(TURNS[orientation]) if orientation in TURNS else smaller, size, channels)
 
 
@@ -84,6 +84,8 @@ def open_picture(file: Path) -> Image.Image:
     Raises:
       TooLarge: that has more than half of `MAX_PIXELS`, or the picture far more. Else what Pillow raises.
     """
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise OSError("it is no regular file")
     _check_within(_pixels_within(file))
     try:
         picture = Image.open(file)
@@ -144,6 +146,34 @@ def _mend_transparency(picture: Image.Image) -> None:
         picture.info["transparency"] = min(255, level * LOW_DEPTHS[str(rawmode)])
     elif picture.format == "PNG" and isinstance(level, tuple) and rawmode == "RGB;16B":
         picture.info["transparency"] = tuple(value >> 8 for value in level)
+
+
+def as_meant(picture: Image.Image) -> Image.Image:
+    """A loaded picture whose grey levels of more than 8 bits go from black at 0 to white at 65535, where its tags say
+    what they mean; else the picture itself.
+
+    Raises:
+      ValueError: levels of a kind that Pillow does not read.
+    """
+    tags: Any = getattr(picture, "tag_v2", {})
+    bits, signed = (tag[0] if isinstance(tag := tags.get(number), tuple) else 0 for number in (0x0102, 0x0153))
+    if bits == 8 and signed == 2:
+        raise ValueError("its levels are signed bytes, which are not read: save it with levels from 0 to 255")
+    swapped = picture.mode in ("I;16B", "I;16N")
+    white_is_0 = tags.get(0x0106) == 0 and picture.mode.startswith("I")
+    wide = picture.mode == "I" and bits == 32
+    if not (swapped or white_is_0 or wide or (bits == 12 and picture.mode.startswith("I"))):
+        return picture
+    levels = np.asarray(picture)
+    if wide and signed != 2:  # Pillow takes the highest bit for a sign
+        levels = levels.view(np.uint32) >> 16
+    elif wide and levels.max(initial=0) <= 255:
+        levels = levels.clip(0) * 257
+    elif bits == 12:
+        levels = (levels << 4) | (levels >> 8)
+    grey = Image.fromarray((65535 - levels if white_is_0 else levels).astype("<u2"))
+    grey.info = dict(picture.info)
+    return grey
 
 
 def _reduced(picture: Image.Image, side: int, channels: int) -> Image.Image:
@@ -216,9 +246,13 @@ def _top(picture: Image.Image) -> float | None:
     """The level that becomes 255 of a picture of more than 8 bits."""
     if not (picture.mode.startswith("I") or picture.mode == "F"):
         return None
-    highest = float(picture.getextrema()[1])  # type: ignore[arg-type]
-    least = 1.0 if picture.mode == "F" else 65535.0
-    return max(least, highest) if np.isfinite(highest) else least
+    lowest, highest = (float(level) for level in picture.getextrema())  # type: ignore[arg-type]
+    # a usual white, for a dark picture has a lower highest level; one a little over 1 is its own
+    whites = (65535.0,) if picture.mode != "F" else (highest,) if 1 < highest <= 16 else (1.0, 255.0, 65535.0)
+    top = next((white for white in whites if highest <= white), highest) if np.isfinite(highest) else whites[0]
+    if lowest < -0.1 * top:
+        raise ValueError(f"it has levels from {lowest:g} to {highest:g}: save it with levels from 0 on")
+    return top
 
 
 def _eight_bits(picture: Image.Image, top: float | None) -> Image.Image:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from genjax_art.data.contract import Source, labels_of
 from genjax_art.errors import RunError, UsageError, unknown
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import TYPICAL, Latents, Spread, count, example_keys
 from genjax_art.metrics.stream import evenly
 from genjax_art.objectives.method import Method, Weights, draw_labels
@@ -55,7 +55,7 @@ def labels_for(
             raise UsageError(f"{len(label)} labels for {n} examples, or not from 0 to {len(method.classes) - 1}")
         return label.astype(np.int32)
     if label is None:
-        return np.asarray(draw_labels(fold(jax.random.key(seed), "labels"), n, len(method.classes)))
+        return np.asarray(draw_labels(fold(key_of(seed), "labels"), n, len(method.classes)))
     return np.full(n, method.classes.index(find_label(label, method.classes)), np.int32)
 
 
@@ -162,7 +162,7 @@ def sample(
       UsageError: n < 1 or an unknown label.
       RunError: a label for an unconditional method.
     """
-    key = jax.random.key(seed)
+    key = key_of(seed)
     labels = labels_for(method, n, seed, label)
     z = draw(method, weights, fold(key, "latents"), n, labels, spread)
     return decode(method, weights, z, labels, example_keys(fold(key, "decoder"), n))

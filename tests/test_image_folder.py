@@ -208,17 +208,6 @@ def too_deep(path: Path) -> None:
     write_picture(path / "a" / "b" / "x.png")
 
 
-def capital_splits(path: Path) -> None:
-    for split in ("Train", "Test"):
-        write_picture(path / split / "a" / "x.png")
-
-
-def splits_and_one_beside(path: Path) -> None:
-    write_picture(path / "preview.png")
-    for name in ("test/a/x.png", "train/a/x.png", "train/a/y.png"):
-        write_picture(path / name)
-
-
 def two_lines(path: Path) -> None:
     write_picture(path / "a\nb" / "x.png")
 
@@ -243,9 +232,7 @@ def half_labelled(path: Path) -> None:
         (no_pictures, "holds no pictures"),
         (mixed, "3 pictures itself and 1 in folders"),
         (too_deep, "move them up"),
-        (capital_splits, "splits are named train, test"),
         (half_labelled, "some of its splits only"),
-        (splits_and_one_beside, "places for 1 of 4 pictures only.*left out were test/a/x.png, train/a/x.png"),
         (two_lines, r"rename the folder 'a\\nb'"),
         (blank_ends, "rename the folder 'a '"),
         (no_unicode, r"rename the folder 'a\\udcff'"),

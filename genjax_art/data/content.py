@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from jaxtyping import Int
@@ -79,16 +80,17 @@ def checksum_of(arrays: Mapping[str, tuple[str, tuple[int, ...], int]]) -> str:
 
 
 def difference(before: Content, now: Content) -> str:
-    """What differs, in words; empty where nothing does."""
+    """What differs, in words; empty where nothing does. Names of classes are the same however a system writes them."""
+    had, have = (tuple(normalize("NFC", name) for name in one.classes) for one in (before, now))
     found = [
         f"{what} {', '.join(names)}"
         for what, names in (
-            ("new classes", [name for name in now.classes if name not in before.classes]),
-            ("missing classes", [name for name in before.classes if name not in now.classes]),
+            ("new classes", [name for name in have if name not in had]),
+            ("missing classes", [name for name in had if name not in have]),
         )
         if names
     ]
-    if not found and before.classes != now.classes:
+    if not found and had != have:
         found.append("classes in another order")
     if before.examples != now.examples:
         found.append(f"{before.examples} examples before and {now.examples} now")
@@ -113,7 +115,8 @@ class Relabelled:
 
     def take(self, indices: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
         rows = self.source.take(indices)
-        table = np.asarray([self.classes.index(name) for name in self.source.spec.classes], np.int32)
+        own = [normalize("NFC", name) for name in self.classes]
+        table = np.asarray([own.index(normalize("NFC", name)) for name in self.source.spec.classes], np.int32)
         return {**rows, "label": table[rows["label"]]} if "label" in rows else rows
 
 
@@ -125,7 +128,8 @@ def with_classes(source: Source, classes: tuple[str, ...]) -> Source:
     """
     if source.spec.classes == classes:
         return source
-    if new := [name for name in source.spec.classes if name not in classes]:
+    known = {normalize("NFC", name) for name in classes}
+    if new := [name for name in source.spec.classes if normalize("NFC", name) not in known]:
         raise DataError(f"the run knows no class {', '.join(new)}: move them out of the data, or train anew")
     if not source.spec.classes:
         raise DataError(f"the data have no labels, but the run has {', '.join(classes)}: train anew")

@@ -1,6 +1,7 @@
 """What lies in a folder, and a fingerprint of it."""
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from genjax_art.data.contract import DataError
 from genjax_art.files import expanded, printable
 
 LISTED = 10  # endings in a message
+# folders that systems and programs make beside one's own, in lower case: bins, thumbnails, resource forks
+LEFTOVERS = frozenset(("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information"))
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -30,6 +33,46 @@ def visible_names(folder: Path) -> list[str]:
         directories[:] = sorted(d for d in directories if not d.startswith("."))
         found += [os.path.join(root, name) for name in names if not name.startswith(".")]
     return sorted(found, key=lambda name: name.split(os.sep))  # the order of paths
+
+
+def own_files(folder: Path, without: Path | None = None) -> list[Path]:
+    """The user's own files below `folder`: see `own_names`."""
+    return [Path(name) for name in own_names(folder, without)]
+
+
+def own_names(folder: Path, without: Path | None = None) -> list[str]:
+    """All files below the user's `folder` as text, sorted, but for what is no example of theirs: hidden ones, what
+    systems leave behind (`LEFTOVERS`), runs of ours, and the folder `without`. Links are followed once, not to what is
+    there anyway.
+
+    Raises:
+      DataError: a folder in it that cannot be read.
+    """
+    found: list[str] = []
+    top, seen = os.path.realpath(folder), set[str]()
+    beside = None if without is None else os.path.realpath(without)
+    for root, directories, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(root)
+        inside = real != top and os.path.islink(root) and os.path.commonpath((real, top)) == top
+        if real in seen or inside or real == beside or (real != top and is_run(root)):
+            directories.clear()
+            if inside:
+                logging.getLogger(__name__).warning("left out the link %s to %s", printable(root), printable(real))
+            continue
+        seen.add(real)
+        directories[:] = sorted(d for d in directories if not d.startswith(".") and d.lower() not in LEFTOVERS)
+        found += [os.path.join(root, name) for name in names if not name.startswith(".")]
+    return sorted(found, key=lambda name: name.split(os.sep))
+
+
+def is_run(folder: str) -> bool:
+    """Whether we have trained into it: its samples are no examples."""
+    return all(os.path.exists(os.path.join(folder, name)) for name in ("config.json", "checkpoints"))
+
+
+def _unreadable(error: OSError) -> None:
+    name = printable(str(error.filename))
+    raise DataError(f"folder {name} cannot be read ({error.strerror}): allow it, or move it away")
 
 
 def fingerprint(folder: Path, paths: Iterable[Path | str]) -> str:

@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from genjax_art.data.contract import DataError
 from genjax_art.data.folders import left_out, visible_files
 from genjax_art.files import printable
 
-SPLITS = ("train", "test", "validation", "val")
+SPLITS = ("train", "test", "validation", "val", "valid")
 NAMED = 20  # how many unreadable files an error lists
 
 Row = tuple[Path, str | None]  # a file and its label
@@ -40,12 +41,14 @@ def layout_of(folder: Path, files: Sequence[Path], others: Sequence[Path], word:
     Raises:
       DataError: they have no layout.
     """
-    tops = {path.relative_to(folder).parts[0] for path in files}
-    split = "train" in tops and tops <= set(SPLITS)
-    bases = {name: folder / name for name in SPLITS if name in tops} if split else {"train": folder}
-    splits, strays, empty = {}, [], []
+    tops = {places[0] for path in files if len(places := path.relative_to(folder).parts) > 1}
+    named_so = {name: top for top in sorted(tops) if (name := top.lower()) in SPLITS}
+    split = "train" in named_so and len(named_so) == len(tops)
+    bases = {name: folder / named_so[name] for name in SPLITS if name in named_so} if split else {"train": folder}
+    splits, empty = {}, []
+    strays = [path for path in files if split and path.parent == folder]
     for name, base in bases.items():
-        inside = files if base == folder else [path for path in files if path.is_relative_to(base)]
+        inside = [path for path in files if path.is_relative_to(base)] if split else files
         labelled, direct = ([path for path in inside if len(path.parts) == len(base.parts) + depth] for depth in (2, 1))
         if labelled and len(direct) > len(labelled):
             raise DataError(
@@ -56,7 +59,8 @@ def layout_of(folder: Path, files: Sequence[Path], others: Sequence[Path], word:
         strays += sorted(set(inside) - set(placed))
         if labelled:
             empty += sorted({other.parent.name for other in others if other.parent.parent == base} - _labels(labelled))
-        splits[name] = [(path, path.parent.name if labelled else None) for path in placed]
+        # one label, whether its name was written by a Mac or not
+        splits[name] = [(path, normalize("NFC", path.parent.name) if labelled else None) for path in placed]
         if not placed:
             raise DataError(
                 f"folder {base} holds no {word}, nor do folders in it, but deeper ones do: move them up "
@@ -158,5 +162,11 @@ def warn_left_out(folder: Path, layout: Layout, word: str) -> None:
         log.warning("left out %d %s beside the layout: %s", len(layout.strays), word, named(folder, layout.strays))
     if layout.others:
         log.warning("left out of %s, which are no %s by their endings: %s", folder, word, left_out(layout.others))
+    if like := [label for label in layout.classes if label.lower() in SPLITS]:
+        log.warning(
+            "folders named like splits are labels here, and all %s are trained on: %s; splits are a folder train and "
+            "others of %s, with no other folder beside them",
+            *(word, ", ".join(like), ", ".join(SPLITS[1:])),
+        )
     if layout.empty:
         log.warning("left out labels without %s: %s", word, ", ".join(map(printable, layout.empty)))

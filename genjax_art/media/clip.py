@@ -19,11 +19,12 @@ from genjax_art.errors import RunError, UsageError
 from genjax_art.files import printable, replacing
 from genjax_art.media.image import (
     GRID_SIDE,
-    MAX_GIF_RATE,
     check_columns,
+    check_rate,
     enlarge,
     grid,
     on_white,
+    read_png_metadata,
     to_pillow,
     to_uint8,
     write_gif,
@@ -118,9 +119,10 @@ def write_film(
 ) -> list[Path]:
     """All clips in one film, and beside it their contact sheet; of `.png` the sheet alone."""
     ending = out.suffix.lower()
-    if not rate > 0 or (ending == ".gif" and rate > MAX_GIF_RATE):
-        most = f" and at most {MAX_GIF_RATE}, of .mp4 any" if ending == ".gif" else ""
-        raise UsageError(f"--fps {rate:g} for {out}: frames per second are over 0{most}")
+    check_rate(out, rate)
+    beside = out.with_suffix(".png")
+    if beside != out and beside.is_file() and not _of_ours(beside, metadata):
+        raise UsageError(f"{beside}, where the contact sheet goes, is a file of yours: name another --out")
     match ending:
         case ".gif":
             write_gif(out, side_by_side(clips, columns), rate, metadata)
@@ -132,9 +134,16 @@ def write_film(
             pass
         case _:
             raise UsageError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")
-    beside = out.with_suffix(".png")
     write_png(beside, contact_sheet(list(clips)), metadata)
     return [out] if beside == out else [out, beside]
+
+
+def _of_ours(picture: Path, metadata: Mapping[str, str]) -> bool:
+    """Whether it tells what our own sheets tell."""
+    try:
+        return metadata.keys() <= read_png_metadata(picture).keys()
+    except (ValueError, OSError):
+        return False
 
 
 def write_lossless(path: Path, frames: UInt8[np.ndarray, "n h w c"], rate: float, metadata: Mapping[str, str]) -> None:

@@ -25,6 +25,7 @@ GRID_SIDE = 64  # pixels: smaller pictures in a grid file are enlarged by a whol
 MOVIE_SIDE = 256  # the same for GIF and MP4 (an even number): many players do not enlarge
 MEASURES = ("frechet", "kernels", "manifold", "vendi", "copying", "classes", "path_length", "panel", "collapse_report")
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
+SLOWEST, FASTEST = 0.1, 1000.0  # frames a second of a film
 MAX_GIF_RATE = 50  # frames a second; browsers slow a GIF with shorter delays (under 2/100 s) down to 10 a second
 
 
@@ -106,6 +107,13 @@ def on_white(frames: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w d
         return frames
     colour, alpha = frames[..., :3].astype(np.uint16), frames[..., 3:].astype(np.uint16)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def check_rate(out: Path, fps: float) -> None:
+    """Raises UsageError for frames per second that a film with that ending cannot have."""
+    most = MAX_GIF_RATE if out.suffix.lower() == ".gif" else FASTEST
+    if not SLOWEST <= fps <= most:
+        raise UsageError(f"--fps {fps:g} for {out}: it must be {SLOWEST:g} to {most:g}, of .mp4 to {FASTEST:g}")
 
 
 def write_gif(
@@ -218,8 +226,10 @@ def write_samples(
         case ".png":
             write_png(out, sheet(x, spec, columns), metadata)
         case ".gif":
+            check_rate(out, fps)
             write_gif(out, enlarge(to_uint8(x, spec), film_scale), fps, metadata)
         case ".mp4":
+            check_rate(out, fps)
             write_mp4(out, enlarge(to_uint8(x, spec), film_scale), fps, metadata)
         case _:
             raise UsageError(f"unknown ending {out.suffix!r} of {out}: use {ENDINGS}, or no ending for a folder")

@@ -44,6 +44,7 @@ COLOURS = np.asarray(
     np.uint8,
 )
 BLACK_KEYS = (1, 3, 6, 8, 10)
+SLOWEST, FASTEST = 4.0, 1000.0  # tempos that may be asked for; MIDI has none below 3.6
 STEP_WIDTH = 8  # pixels
 PITCH_HEIGHT = 6  # pixels
 MAX_PNG_STEPS = 64 * STEPS_PER_BAR  # a wider picture shows its first 64 bars
@@ -127,7 +128,7 @@ def write_samples(
     spec: ArraySpec,
     metadata: Mapping[str, str],
     *,
-    tempo: float = 100.0,
+    tempo: float | None = None,
     soundfont: Path | None = None,
 ) -> list[Path]:
     """Write music as the ending of `out` asks and return the files written.
@@ -138,24 +139,24 @@ def write_samples(
     others in the folder stay.
 
     Args:
-      tempo: quarter notes a minute.
+      tempo: quarter notes a minute (default: those of the file that is gone on with or varied, else 100).
       soundfont: play the WAV by the program FluidSynth with this soundfont (.sf2, .sf3) instead of the built-in
         synthesiser.
 
     Raises:
-      UsageError: another ending. MusicError: a tempo that is not positive, or a soundfont that cannot be played.
+      UsageError: another ending, or a tempo that MIDI does not have. MusicError: a soundfont that cannot be played.
     """
-    sound = sound_of(soundfont)
+    sound, beats = sound_of(soundfont), checked_tempo(tempo)
     rolls = binary_rolls(x, spec)
     if out.suffix.lower() == ".png" and not out.is_dir():
         write_png(out, sheet(x, spec), metadata)
         return [out]
     if out.suffix and not out.is_dir():
         song = join_rolls(rolls)
-        return write_song(out, Song(song.notes, song.steps, tempo), metadata, sound)
+        return write_song(out, Song(song.notes, song.steps, beats), metadata, sound)
     paths: list[Path] = []
     for i, roll in enumerate(rolls):
-        song = Song(notes_from_roll(roll), len(roll), tempo)
+        song = Song(notes_from_roll(roll), len(roll), beats)
         paths += write_song(out / f"{i:05d}", song, {**metadata, "index": str(i)}, sound)
     return paths
 
@@ -168,7 +169,7 @@ def write_wholes(
     rate: float | None,
     in_one: bool,
     *,
-    tempo: float = 100.0,
+    tempo: float | None = None,
     soundfont: Path | None = None,
 ) -> list[Path]:
     """Write pieces of any length as songs, in `rate` quarter notes a minute, as the ending of `out` asks.
@@ -176,7 +177,7 @@ def write_wholes(
     One after another in one song (`in_one`), or each in files of its own: `name-0.mid`, `name-1.mid`, ... if there are
     several, each with its `index`. Without an ending MIDI, WAV and PNG. Options as of `write_samples`.
     """
-    sound, beats = sound_of(soundfont), rate or tempo
+    sound, beats = sound_of(soundfont), checked_tempo(tempo, rate)
     songs = [Song(notes_from_roll(binary_rolls(whole, spec)), len(whole), beats) for whole in wholes]
     if in_one:
         ends = np.cumsum([0] + [song.steps for song in songs])
@@ -189,6 +190,13 @@ def write_wholes(
         name = out if len(songs) == 1 else out.with_name(f"{out.stem}-{i}{out.suffix}")
         paths += write_song(name, song, {**about, "index": str(i)} if len(songs) > 1 else about, sound)
     return paths
+
+
+def checked_tempo(asked: float | None, own: float | None = None) -> float:
+    """The tempo that is asked for, else the piece's own, else 100. Raises UsageError where MIDI does not have it."""
+    if asked is not None and not SLOWEST <= asked <= FASTEST:
+        raise UsageError(f"--tempo must be {SLOWEST:g} to {FASTEST:g} quarter notes a minute, got {asked:g}")
+    return asked or own or 100.0
 
 
 def sound_of(soundfont: Path | None) -> Sound | None:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float64
 
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.metrics.clip_controls import shuffled, with_controls
 from genjax_art.metrics.row import Better, of_mean, row_by
 from genjax_art.metrics.similarity import WINDOW, clip_ssim
@@ -59,7 +59,7 @@ def proceeded(subject: Subject, x: Float[np.ndarray, "n t h w c"], given: int) -
     """The clips with what follows their first `given` frames made anew."""
     run = subject.run
     step = jax.jit(run.method.abilities["proceed"], static_argnums=2)
-    key = fold(jax.random.key(subject.seed), "prediction")
+    key = fold(key_of(subject.seed), "prediction")
     blank = np.concatenate([x[:, :given], np.full_like(x[:, given:], subject.spec.low)], 1)  # nothing to peep at
     pieces = range(0, len(x), AT_ONCE)
     made = [step(run.weights, blank[at : at + AT_ONCE], given, jax.random.fold_in(key, at)) for at in pieces]

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from genjax_art.errors import UsageError
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import example_keys
 from genjax_art.metrics.clip_controls import controls, with_controls
 from genjax_art.metrics.row import Better, Figure, Row, of_mean, row_by
@@ -54,7 +53,7 @@ def nats(subject: Subject, x: np.ndarray, labels: np.ndarray | None) -> dict[str
     run, seed = subject.run, subject.seed
     if "bound" not in run.method.abilities:
         return {}
-    parts = run.apply("bound", x, labels, example_keys(fold(jax.random.key(seed), "bound"), len(x)))
+    parts = run.apply("bound", x, labels, example_keys(fold(key_of(seed), "bound"), len(x)))
     per_frame = {name: of_mean(part / x.shape[1], seed) for name, part in parts.items()}
     value, low, high, _ = per_frame["elbo"]
     bound = _row("nats_per_frame", Figure(-value, -high, -low), "low", "nats of held-out clips", len(x), seed)

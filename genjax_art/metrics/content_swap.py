@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import rows
 from genjax_art.metrics.clip_controls import controls, with_controls
 from genjax_art.metrics.motion_accuracy import EYES, logits_of
@@ -55,11 +54,11 @@ def measure(subject: Subject, *, clips: int = 512) -> dict[str, Any]:
     keys = [key for key in ("label", "motion") if key in held]
     encoded = run.method.encode is not None
     labels = run.labels(n, seed) if not encoded else held.get("label") if run.method.classes else None
-    z = run.draw(fold(jax.random.key(seed), "swap"), 2, None if labels is None else labels[:2])
+    z = run.draw(fold(key_of(seed), "swap"), 2, None if labels is None else labels[:2])
     if not isinstance(z, Mapping) or set(z) != set(PARTS) or not keys or n < 2:
         return {}
     eyes, x = subject.own(EYES), subject.in_range(held["x"])
-    z = run.encode(x, labels) if encoded else run.draw(fold(jax.random.key(seed), "swap"), n, labels)
+    z = run.encode(x, labels) if encoded else run.draw(fold(key_of(seed), "swap"), n, labels)
     plain, other = run.decode(z, labels), partners(n, seed)
     swapped = run.decode({"content": z["content"], "motion": rows(z["motion"], other)}, labels)
     wrong = controls(x, seed)

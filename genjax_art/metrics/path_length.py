@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, Float64
 
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import Between, Latents, count, great_circles, rows
 from genjax_art.metrics.row import of_mean, row_of
 from genjax_art.metrics.subject import Subject
@@ -69,7 +68,7 @@ def measure(subject: Subject, *, ways: int = 200) -> dict[str, Any]:
       ways: how many.
     """
     run, extractor = subject.run, subject.seen.extractor
-    first, last = (run.draw(fold(jax.random.key(subject.seed), word), ways, run.labels(ways)) for word in ("a", "b"))
+    first, last = (run.draw(fold(key_of(subject.seed), word), ways, run.labels(ways)) for word in ("a", "b"))
     labels, between = run.labels(ways), run.method.abilities.get("between", great_circles)
     numbered: Latents = (np.arange(ways), first)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax_art.keys import key_of
 from genjax_art.metrics.subject import Subject
 from genjax_art.spec import Key
 
@@ -35,7 +36,7 @@ def measure(subject: Subject, *, seed: int = 0) -> dict[str, Any]:
     """
     n = min(len(subject.made), len(subject.held), len(subject.known))
     held, known = (subject.some(data, n) for data in (subject.held, subject.known))
-    key, distance = jax.random.key(seed), jax.jit(sliced_wasserstein)
+    key, distance = key_of(seed), jax.jit(sliced_wasserstein)
     return {
         "sliced_wasserstein": float(distance(subject.made[:n], held, key)),
         "sliced_wasserstein_training": float(distance(known, held, key)),

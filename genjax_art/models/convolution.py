@@ -189,7 +189,8 @@ def _primitive(
     """
     primitive = Primitive(name)
     eager = jax.jit(primitive.bind, static_argnames=("geometry", "precision"))
-    primitive.def_impl(lambda a, b, **how: eager(a, b, **how))
+    # without compiling, as JAX_DISABLE_JIT asks, `eager` would come back here
+    primitive.def_impl(lambda a, b, **how: (default if jax.config.values["jax_disable_jit"] else eager)(a, b, **how))
 
     @primitive.def_abstract_eval
     def shape(a: jax.core.ShapedArray, b: jax.core.ShapedArray, **how: Any) -> jax.core.ShapedArray:

@@ -6,9 +6,10 @@ from contextlib import suppress
 
 from genjax_art import build
 from genjax_art.config import Experiment
+from genjax_art.data.apart import without_copies_of
 from genjax_art.data.contract import DataError, NoSplit, Source
 
-USUAL = ("test", "validation", "val")
+USUAL = ("test", "validation", "val", "valid")
 A_PART = "train[:90%]"
 
 
@@ -17,8 +18,8 @@ class NothingHeldOut(DataError):
 
 
 def held_out(experiment: Experiment, split: str | None) -> Source:
-    """The split that was asked for; else the first there is of test, validation and val that the run was not trained
-    on, else what the run's own slice leaves: of train[:90%] train[90%:].
+    """The split that was asked for; else the first there is of test, validation, val and valid that the run was not
+    trained on, else what the run's own slice leaves: of train[:90%] train[90%:].
 
     Raises:
       NothingHeldOut: there is none of these. DataError: the data cannot be had.
@@ -28,7 +29,11 @@ def held_out(experiment: Experiment, split: str | None) -> Source:
     own = str(experiment.data.options.get("split", "train"))
     for name in unseen(own):
         with suppress(NoSplit):
-            return build.build_source(experiment, name)
+            held = build.build_source(experiment, name)
+            if name == rest_of(own):  # other splits are the set's, which keeps them apart
+                held = without_copies_of(build.build_source(experiment), held)
+            if len(held):
+                return held
     raise NothingHeldOut(
         f"{experiment.data.name} has nothing that this run has not seen: it was trained on {own}. Train on a part, "
         f"--data.split '{A_PART}', of more than a few examples, and the rest is held out; or name another --split"

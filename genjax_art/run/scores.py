@@ -17,6 +17,7 @@ from genjax_art.build import Plan
 from genjax_art.data.batches import to_range
 from genjax_art.data.contract import Source
 from genjax_art.errors import unknown
+from genjax_art.keys import key_of
 from genjax_art.media.medium import find_medium
 from genjax_art.metrics.frechet import frechet_distance
 from genjax_art.metrics.kernels import kid
@@ -36,7 +37,7 @@ def distance_of_pixels(real: Float[np.ndarray, "n ..."], source: Source, seed: i
     """Sliced Wasserstein distance of the arrays themselves: costs nothing, and sees tone and layout."""
     del source
     distance = jax.jit(sliced_wasserstein)
-    return lambda made: float(distance(made, real, jax.random.key(seed)))
+    return lambda made: float(distance(made, real, key_of(seed)))
 
 
 def distance_of_strokes(real: Float[np.ndarray, "n ..."], source: Source, seed: int) -> Score:

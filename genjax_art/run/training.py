@@ -17,7 +17,7 @@ from genjax_art.data.content import Content, content_of
 from genjax_art.data.contract import Source
 from genjax_art.errors import RunError
 from genjax_art.files import quoted
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import example_keys
 from genjax_art.media import medium
 from genjax_art.media.image import write_png
@@ -50,7 +50,7 @@ def initial_state(plan: Plan) -> TrainState:
     """
 
     def init(seed: jax.Array) -> TrainState:
-        params, extras = plan.method.init(fold(jax.random.key(seed), "init"))
+        params, extras = plan.method.init(fold(key_of(seed), "init"))
         return create_state(plan.method.players, params, extras, seed=seed, ema=plan.ema)
 
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
@@ -309,7 +309,7 @@ def _last_line(folder: Path, start: int, done: int, steps: int, seconds: float) 
 
 def _drawer(plan: Plan, folder: Path) -> Callable[[int, TrainState], np.ndarray]:
     """Writes the pictures of fixed latents after a step and returns them as one sheet; of several seeds the first."""
-    key = jax.random.key(plan.run.seed)
+    key = key_of(plan.run.seed)
     classes = len(plan.method.classes)
     labels = np.arange(PICTURES, dtype=np.int32) % classes if classes else None
     keys = example_keys(fold(key, "decoder"), PICTURES)

@@ -14,6 +14,11 @@ from genjax_art.files import cache_home
 
 CACHE_VARIABLE = "GENJAX_ART_COMPILATION_CACHE"  # a folder, or "off"
 COORDINATOR_VARIABLE = "JAX_COORDINATOR_ADDRESS"  # that `jax.distributed.initialize` reads
+USUAL = {
+    "jax_enable_x64": (False, "networks and runs are of 32-bit numbers"),
+    "jax_threefry_partitionable": (True, "a run resumes to the same numbers"),
+    "jax_random_seed_offset": (0, "a run resumes to the same numbers"),
+}
 
 
 def prepare_process() -> None:
@@ -22,7 +27,7 @@ def prepare_process() -> None:
     Raises:
       RunError: JAX_PLATFORMS names a platform that is not here.
     """
-    _single_precision()
+    _usual_numbers()
     _threads_for_simulated_devices()
     _keep_memory()
     _remember_programs()
@@ -59,11 +64,12 @@ def _remember_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def _single_precision() -> None:
-    """Switches off 64-bit numbers, which the environment may ask for: networks, runs and checkpoints are of 32 bits."""
-    if jax.config.values.get("jax_enable_x64"):
-        print("JAX_ENABLE_X64 is ignored: networks and runs are of 32-bit numbers", file=sys.stderr, flush=True)
-        jax.config.update("jax_enable_x64", False)
+def _usual_numbers() -> None:
+    """Switches off what the environment may ask for and would make a run another one: 64-bit numbers, other keys."""
+    for name, (usual, why) in USUAL.items():
+        if jax.config.values.get(name, usual) != usual:
+            print(f"{name.upper()} is ignored: {why}", file=sys.stderr, flush=True)
+            jax.config.update(name, usual)
 
 
 def _check_platforms() -> None:

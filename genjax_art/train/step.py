@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.shards import device_mean
 from genjax_art.spec import Batch, Key, Params
 from genjax_art.train.accumulate import value_and_gradient
@@ -61,7 +61,7 @@ def make_step(
                 f"a device's share of the batch has {odd} rows, not a multiple of the {rows} updates that a step makes "
                 "of a player: change the batch size"
             )
-        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+        key = jax.random.fold_in(key_of(state.seed), state.step)
         metrics: dict[str, Array] = {}
         seen: list[Array] = []
         for player in players:

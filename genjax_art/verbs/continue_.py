@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from genjax_art.errors import RunError, UsageError
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.media import medium
 from genjax_art.run.load import Run
 from genjax_art.verbs.output import Output
@@ -40,7 +40,7 @@ def draw(run: Run, out: Output, *, file: Path, n: int = 8, seed: int = 0) -> lis
     at_once = "longer" in run.method.abilities
     given, new = (min(own, max(half, unit)), n * unit) if at_once else (half, steps - half)
     go_on = jax.jit(proceed, static_argnums=2)
-    key = fold(jax.random.key(seed), "continuation")
+    key = fold(key_of(seed), "continuation")
     rest = [(0, 0)] * (whole.ndim - 1)
     low = np.float32(run.spec.low)
     while len(whole) < own + n * unit:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from genjax_art.errors import UsageError
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import Latents, Spread, count, example_keys, rows
 from genjax_art.run.load import Run
 from genjax_art.sampling import CHUNK
@@ -46,7 +46,7 @@ def draw(
         if value < 1:
             raise UsageError(f"--{name} must be at least 1, got {value}")
     longer = run.ability("longer", REMEDY)
-    key, labels = jax.random.key(seed), run.labels(n, seed, label)
+    key, labels = key_of(seed), run.labels(n, seed, label)
     spread = Spread(temperature, truncation)
     z = jax.device_get(longer(run.weights, fold(key, "latents"), n, labels, spread, frames))
     x = decoded(run, z, labels, example_keys(fold(key, "decoder"), n), frames)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 from jaxtyping import Float32, Int
 
 from genjax_art.errors import RunError, UsageError
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import Spread, example_keys, rows
 from genjax_art.run.load import Run
 from genjax_art.verbs.output import Output
@@ -50,7 +49,7 @@ def draw(
         raise UsageError(f"--stages must be at least {len(label)}, one for each class, got {stages}")
     numbers = np.concatenate([run.labels(1, seed, name) for name in label])
     shares = passing(numbers, stages, len(run.method.classes))
-    key = jax.random.key(seed)
+    key = key_of(seed)
     z = run.draw(fold(key, "latents"), n, np.repeat(numbers[:1], n), Spread(temperature, truncation))
     row, stage = np.repeat(np.arange(n), stages), np.tile(np.arange(stages), n)
     x = run.decode(rows(z, row), shares[stage], example_keys(fold(key, "decoder"), n)[row])

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from genjax_art.errors import RunError, UsageError
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import Latents, Spread, count, rows
 from genjax_art.media import medium
 from genjax_art.run.load import Run
@@ -49,7 +48,7 @@ def draw(
     one = run.labels(1, seed, label)
     x = None if not file else np.stack([first_frames(path, run) for path in file])
     if x is None:
-        key = fold(jax.random.key(seed), "latents")
+        key = fold(key_of(seed), "latents")
         z = run.draw(key, n, None if one is None else np.repeat(one, n), Spread(temperature, truncation))
     else:
         z = run.encode(x, None if one is None else np.repeat(one, len(x)))

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from genjax_art.errors import UsageError
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import Latents, count, joined, rows
 from genjax_art.media import medium
 from genjax_art.run.load import Run
@@ -49,7 +49,7 @@ def draw(
     own = run.encode(x, None if one is None else np.repeat(one, len(x)))
     z = joined([rows(own, np.arange(len(x)))] * n)
     labels = None if one is None else np.repeat(one, count(z))
-    new = run.draw(fold(jax.random.key(seed), "variations"), count(z), labels)
+    new = run.draw(fold(key_of(seed), "variations"), count(z), labels)
     between = run.method.abilities.get("between", _mixed)
     made = run.decode(between(z, new, np.full(count(z), amount, np.float32)), labels)
     versions = [medium.whole_of(version, len(reading.whole), run.spec) for version in np.split(made, n)]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from genjax_art.errors import UsageError
-from genjax_art.keys import fold
+from genjax_art.keys import fold, key_of
 from genjax_art.latents import Latents, Spread, closed_walk, count, example_keys, great_circles, joined
 from genjax_art.media import medium
 from genjax_art.run.load import Run
@@ -55,7 +55,7 @@ def draw(
 
 
 def _through_samples(run: Run, out: Output, n: int, seed: int, label: str | None, spread: Spread) -> list[Path]:
-    key = jax.random.key(seed)
+    key = key_of(seed)
     one = run.labels(1, seed, label)  # a walk keeps to one class
     anchors = run.draw(fold(key, "latents"), n, None if one is None else np.repeat(one, n), spread)
     if has_content_and_motion(anchors) and "longer" in run.method.abilities:
@@ -74,7 +74,7 @@ def _through_contents(
     The content closes, the motion need not.
     """
     n, frames = count(anchors), count(anchors) * run.spec.shape[0]
-    key = fold(jax.random.key(seed), "latents")
+    key = fold(key_of(seed), "latents")
     z = dict(jax.device_get(run.ability("longer", "choose another run")(run.weights, key, 1, one, spread, frames)))
     others = {name: leaf for name, leaf in anchors.items() if name != "motion"}
     way = closed_walk(others, frames, run.method.abilities.get("between", great_circles))

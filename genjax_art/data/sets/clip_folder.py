@@ -25,7 +25,7 @@ from typing import Literal
 from genjax_art import films
 from genjax_art.data.contract import DataError, Source
 from genjax_art.data.decoders import Clips
-from genjax_art.data.folders import existing_folder, left_out, visible_files
+from genjax_art.data.folders import existing_folder, left_out, own_files
 from genjax_art.data.layout import Layout, layout_of
 from genjax_art.data.own_folder import OwnFolder
 from genjax_art.data.preparing import open_or_prepare
@@ -76,13 +76,14 @@ def build(
     reader = Clips(frames, request.size or DEFAULT_SIZE, channels or 3, rate, stride, strip, clips)
     found = existing_folder(folder, NAME)
     spec = ArraySpec(reader.shape, kind="clip", rate=rate / stride)
-    own = OwnFolder(NAME, found, reader, spec, lambda: read_layout(found, strip))
-    return open_or_prepare(request.data_dir / NAME / own.variant, split, NAME, own.prepare)
+    place = request.data_dir / NAME
+    own = OwnFolder(NAME, found, reader, spec, lambda: read_layout(found, strip, place), place)
+    return open_or_prepare(place / own.variant, split, NAME, own.prepare)
 
 
-def read_layout(folder: Path, strip: int | None = None) -> Layout:
+def read_layout(folder: Path, strip: int | None = None, without: Path | None = None) -> Layout:
     """How the clips in `folder` are laid out (see above). Raises DataError where there are none, or PyAV is missing."""
-    files = visible_files(folder)
+    files = own_files(folder, without)
     readable = set(films.film_endings())
     films_of: dict[Path, list[Path]] = {}
     for path in files:
@@ -94,7 +95,11 @@ def read_layout(folder: Path, strip: int | None = None) -> Layout:
         raise DataError(f"folder {folder} holds no clips (gif, mp4, strips as png, folders of frames, ...){beside}")
     clips = []
     for place, inside in films_of.items():
-        clips += [place] if place != folder and _are_frames(inside, strip) else inside
+        if place != folder and _are_frames(stills := films.stills(inside), strip):
+            clips.append(place)
+            others += sorted(set(inside) - set(stills))
+        else:
+            clips += inside
     if missing := [path for path in clips if films.lacking(path)]:
         raise DataError(f"{len(missing)} clips in {folder}, {missing[0].name} first, need {films.lacking(missing[0])}")
     return layout_of(folder, sorted(clips), others, "clips")
