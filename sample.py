@@ -25,7 +25,7 @@ def sample(arguments: Sequence[str]) -> int:
     prepare_process()
     given = command.drawing
     run = load_run(command.folder, given.checkpoint, given.member, which=given.which, trust=given.trust)
-    out = Output(given.out or command.folder / command.verb, given.out is not None, command.writing)
+    out = Output(given.out or command.folder / command.verb, given.out is not None, command.writing, command.verb)
     paths = command.draw(run, out, **command.options)
     print("\n".join(str(path) for path in paths[:4]) + (f"\n... {len(paths)} files" if len(paths) > 4 else ""))
     return 0

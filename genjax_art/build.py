@@ -27,7 +27,7 @@ from genjax_art.models import precision
 from genjax_art.objectives.method import Method
 from genjax_art.parts import outside
 from genjax_art.spec import ArraySpec
-from genjax_art.train.optim import OPTIMIZERS, SCHEDULES, clipped, half_life
+from genjax_art.train.optim import OPTIMIZERS, SCHEDULES, check_optimizer, clipped, half_life
 from genjax_art.train.seeds import Seeds
 from genjax_art.train.state import TrainState, state_shapes
 from genjax_art.train.step import Decay, batches_per_step
@@ -293,7 +293,13 @@ def _build_method(experiment: Experiment, spec: ArraySpec) -> Method:
 
 
 def build_transform(optimizer: Optimizer, steps: int) -> optax.GradientTransformation:
-    """The Optax transform of one player, its schedule laid over `steps` steps."""
+    """The Optax transform of one player, its schedule laid over `steps` steps.
+
+    Raises:
+      UsageError: an unknown part, or a number that makes no sense.
+    """
+    options = {**optimizer.schedule.options, **optimizer.transform.options}
+    check_optimizer(optimizer.learning_rate, optimizer.clip, options)
     schedule = find_part("schedule", optimizer.schedule.name)(
         optimizer.learning_rate, steps, **optimizer.schedule.options
     )

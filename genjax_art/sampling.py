@@ -28,8 +28,10 @@ def weights_of(state: TrainState, which: Which = "default") -> tuple[Weights, st
     By default a player's moving average stands for its parameters where there is one.
 
     Raises:
-      RunError: "ema" of a run without.
+      UsageError: another word. RunError: "ema" of a run without.
     """
+    if which not in ("default", "raw", "ema"):
+        raise unknown("kind of parameters", which, ("default", "raw", "ema"))
     if which == "ema" and not state.ema:
         raise RunError("this run keeps no moving average; leave --ema out, or train with --ema-half-life")
     averages = {} if which == "raw" else state.ema

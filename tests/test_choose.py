@@ -133,3 +133,21 @@ def test_choose_holds_out_a_part_where_nothing_else_is(tmp_path, capsys):
     assert choose._with_held_out(asked).experiment.data.options["split"] == "train[:75%]"
     with pytest.raises(UsageError, match=r"4 examples are held out: .* more than 5"):
         choose._with_held_out(cli.parse_train([*words, "--data.split", "train[:95%]"]))
+
+
+def test_choose_measures_what_only_its_own_words_name(monkeypatch, quick_runs, tmp_path):
+    """A directory of prepared sets and a data set of the user's own, which a run folder alone would not be trusted
+    with."""
+    (tmp_path / "my_set.py").write_text("from test_choose import own_set as build\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tiny = choose.Candidate("vae", "mlp-vae", ("--model.width", "8", "--batch-size", "8"), "tests")
+    monkeypatch.setattr(choose, "CANDIDATES", [tiny])
+    monkeypatch.setattr(choose, "prepare_process", lambda: None)
+    words = ["--data.name", "my_set:build", "--data.data-dir", str(tmp_path / "sets"), "--budget", "1s", "--n", "40"]
+    words += ["--features", "pixels-pca64", "--out", str(tmp_path / "out")]
+    assert evaluate.evaluate(["choose", *words]) == 0
+    assert (tmp_path / "out/evaluation/results.json").exists()
+
+
+def own_set(*, split: str = "train", data_dir: Path | str | None = None):
+    return synthetic_source(tiny_run.GREY, 60, ("train", "test").index(split))

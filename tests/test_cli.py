@@ -15,6 +15,7 @@ from genjax_art import cli
 from genjax_art.build import build_plan, complete, load_preset, preset_names
 from genjax_art.config import Component, with_run
 from genjax_art.errors import UsageError
+from genjax_art.evaluate.command import parse_evaluate
 from genjax_art.run import layout
 from genjax_art.run.training import run
 from genjax_art.spec import ArraySpec
@@ -84,6 +85,22 @@ def test_another_component_brings_its_own_options():
     assert data == Component("chorales", {"split": "train", "data_dir": None, "bars": 1})
     transform = parsed("--optimizers.generator.transform.name=sgd").experiment.optimizers["generator"].transform
     assert transform == Component("sgd", {"momentum": 0.0})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--trust=a",),
+        ("--trust=a", "b"),
+        ("--trust", "a", "b", "--n", "4"),
+        ("--trust", "a", "--trust", "b", "c"),
+        ("--trust", "a", "--trust=b"),
+        ("--n", "4", "--trust"),
+        ("--n", "4"),
+    ],
+)
+def test_words_that_are_read_before_the_others_are_those_that_are_parsed(words):
+    assert cli._values(words, "--trust") == parse_evaluate(["run", *words]).trust
 
 
 def test_other_words():
@@ -257,6 +274,7 @@ def finished(tmp_path_factory):
         (["--out", "x.bmp"], 2, [".bmp", ".png, .gif, .mp4, .npz"]),
         (["dance"], 2, ["grid", "walk"]),
         (["--seed", "x"], 2, ["--seed"]),
+        (["--seed", 10**20], 2, ["--seed must be below 2147483648"]),
     ],
 )
 def test_sample_errors(command, finished, words, status, mentioned, monkeypatch, tmp_path):

@@ -301,3 +301,16 @@ def test_errors_name_the_offender_in_one_line(call, words):
     with pytest.raises(ValueError, match=words) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_without_compiling_they_are_the_same():
+    """As who looks for a fault in a network of his own asks."""
+    x, w = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 4)
+
+    def loss(x, w):
+        return jnp.sum(conv(x, w, 2, "SAME") ** 2)
+
+    expected = jax.grad(loss, (0, 1))(x, w)
+    with jax.disable_jit():
+        for found, other in zip(jax.grad(loss, (0, 1))(x, w), expected, strict=True):
+            np.testing.assert_allclose(found, other, rtol=1e-4, atol=1e-4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genjax_art.data.batches import batch_at, batch_indices, batches, epoch_order, to_range
+from genjax_art.data.batches import batch_at, batch_indices, batches, epoch_order, row_numbers, to_range
 from genjax_art.data.cache import cache_folder
 from genjax_art.data.contract import ArraySource, DataError, array_source, synthetic_source
 from genjax_art.data.open import open_source
@@ -94,6 +94,23 @@ def test_all_orders_are_about_equally_frequent() -> None:
     orders = [tuple(epoch_order(3, seed, 0)) for seed in range(600)]
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 6 and min(counts) > 60  # expected 100 each, standard deviation 9
+
+
+def test_however_many_streams_there_are_each_keeps_its_order(monkeypatch) -> None:
+    """Of several seeds; an order is sorted once an epoch."""
+    asked = []
+
+    def counted(length, seed, epoch):
+        asked.append((seed, epoch))
+        return epoch_order.__wrapped__(length, seed, epoch)
+
+    monkeypatch.setattr("genjax_art.data.batches.epoch_order", counted)
+    streams = [batches(numbered(10), batch_size=4, seed=seed, prefetch=0) for seed in range(9)]
+    streams += [row_numbers(10, batch_size=4, seed=seed) for seed in range(20, 29)]
+    for _ in range(5):
+        for stream in streams:
+            next(stream)
+    assert len(asked) == len(set(asked)) == 2 * len(streams)
 
 
 @pytest.mark.parametrize("prefetch", [0, 2])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from helpers import thorough
 from small import noise, vae_experiment
@@ -17,6 +18,7 @@ from genjax_art.build import build_plan
 from genjax_art.data.cache import cache_folder
 from genjax_art.data.request import sets_folder
 from genjax_art.errors import RunError, UsageError
+from genjax_art.keys import key_of
 from genjax_art.options import parse
 from genjax_art.run import layout
 from genjax_art.spec import ArraySpec
@@ -79,11 +81,27 @@ def test_a_platform_that_is_not_here_is_one_line(monkeypatch):
 def test_long_numbers_are_switched_off_with_a_word(capsys):
     jax.config.update("jax_enable_x64", True)
     try:
-        process._single_precision()
+        process._usual_numbers()
         assert not jax.config.values["jax_enable_x64"]
     finally:
         jax.config.update("jax_enable_x64", False)
     assert capsys.readouterr().err == "JAX_ENABLE_X64 is ignored: networks and runs are of 32-bit numbers\n"
+
+
+@pytest.mark.parametrize(("name", "other"), [("jax_threefry_partitionable", False), ("jax_random_seed_offset", 7)])
+def test_random_numbers_are_those_of_every_process(name, other, capsys):
+    """A run is resumed elsewhere, where the environment may ask JAX for other ones."""
+    usual = jax.config.values[name]
+    expected = jax.random.normal(key_of(3), (4,))
+    jax.config.update(name, other)
+    try:
+        process._usual_numbers()
+        np.testing.assert_array_equal(jax.random.normal(key_of(3), (4,)), expected)
+        with jax.default_prng_impl("rbg"):
+            np.testing.assert_array_equal(jax.random.normal(key_of(3), (4,)), expected)
+    finally:
+        jax.config.update(name, usual)
+    assert capsys.readouterr().err == f"{name.upper()} is ignored: a run resumes to the same numbers\n"
 
 
 def test_an_output_that_cannot_say_a_path_ends_nothing(monkeypatch):

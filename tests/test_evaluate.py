@@ -22,7 +22,7 @@ from genjax_art.evaluate.tables import comparable, print_rows, shown
 from genjax_art.features.extractor import Extractor, usual_extractor
 from genjax_art.features.seeing import see
 from genjax_art.metrics import classes, copying, frechet, kernels, manifold, panel, vendi
-from genjax_art.metrics.collapse_report import remedy, sign
+from genjax_art.metrics.collapse_report import remedy, sensitivity, sign
 from genjax_art.metrics.record import Record
 from genjax_art.metrics.row import Figure, Row, of_mean
 from genjax_art.metrics.subject import Subject
@@ -395,3 +395,42 @@ def test_numbers_are_shown_and_written_as_they_are():
     assert shown(Record("m", np.nan, 0.0, 0.0, 1, 1, "e", "r")) == "unknown"
     assert plain({"a": [np.float64(np.inf), 1.5], 2: (True, "x")}) == {"a": [None, 1.5], "2": [True, "x"]}
     assert of_mean(np.asarray([True, False])) == Figure(0.5, 0.0, 1.0)
+
+
+def test_what_cannot_be_measured_ends_nothing_else(copied, monkeypatch, capsys):
+    """Two samples, and features that are all the same: each measure says why, the others are there."""
+    monkeypatch.setattr("genjax_art.build.build_source", data)
+    assert evaluate.evaluate([str(copied), "--features", "pixels-pca64", "--n", "2"]) == 0
+    assert "not measured: halves need two repeats" in capsys.readouterr().out
+    with pytest.raises(RunError, match="vendi cannot be measured: halves need two repeats"):
+        evaluate.evaluate([str(copied), "--features", "pixels-pca64", "--n", "2", "--metrics", "vendi"])
+    flat = Extractor("flat", 1, "none", lambda x: {"features": np.ones((len(x), 3), np.float32)}, {})
+    monkeypatch.setattr("genjax_art.evaluate.judged.build_extractor", lambda *_, **__: flat)
+    assert evaluate.evaluate([str(copied), "--n", "40"]) == 0
+    assert "not measured: an RBF kernel needs a positive bandwidth" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="a defect"):  # of one's own measure, which wants its traceback
+        judged.judge(copied, Judging(n=40), {"mine": defect})
+
+
+def defect(subject):
+    raise ValueError("a defect")
+
+
+def test_the_sensitivity_is_beside_data_of_the_class_that_is_drawn():
+    """A sampler of one of eight points that is as wide as the data there hears z fully."""
+    rng = np.random.default_rng(0)
+    label = np.arange(800, dtype=np.int32) % 8
+    centres = 10 * np.stack([np.cos(label * np.pi / 4), np.sin(label * np.pi / 4)], 1)
+    x = (centres + rng.normal(size=(800, 2))).astype(np.float32)
+    names = tuple("abcdefgh")
+    held = array_source(x, label, classes=names, low=-99.0, high=99.0)
+
+    def sample(n, seed, label):
+        assert label == "a"
+        return (centres[0] + wide[0] * np.random.default_rng(seed + 1).normal(size=(n, 2))).astype(np.float32)
+
+    run = SimpleNamespace(sample=sample, method=SimpleNamespace(classes=names))
+    asked = Subject(held.spec, x[:250], held, held, lambda x: x, run)
+    wide = [0.0]
+    for wide[0], expected in ((1.0, 1.0), (0.5, 0.5), (0.0, 0.0)):
+        assert sensitivity(asked) == pytest.approx(expected, abs=0.15)

@@ -284,3 +284,27 @@ def test_without_pyav_only_its_films_are_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(RunError, match=r'need PyAV: pip install -e "\.\[video\]", or name a \.gif'):
         list(read_frames(tmp_path / "x.mp4", Wanted((8, 8), 1, None)))
     assert levels(animation(tmp_path / "x.gif", GREYS, [100] * 5)) == list(GREYS)
+
+
+def test_frames_are_in_the_order_of_their_numbers_however_cameras_write_them(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    for i, grey in enumerate(GREYS):
+        plain(grey).save(tmp_path / "frames" / (f"IMG_{i}.PNG" if i % 2 else f"img_{i}.png"))
+    assert levels(tmp_path / "frames") == list(GREYS)
+
+
+def test_a_film_among_frames_is_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    for i, grey in enumerate(GREYS):
+        plain(grey).save(tmp_path / "frames" / f"{i}.png")
+    animation(tmp_path / "frames" / "a_preview.gif", (0, 240), (100, 100))
+    assert levels(tmp_path / "frames") == list(GREYS)
+
+
+def test_a_turned_strip_is_upright(tmp_path: Path) -> None:
+    x = np.concatenate([np.full((16, 16, 3), grey, np.uint8) for grey in GREYS], 1)
+    exif = Image.Exif()
+    for orientation, stored in ((3, x[::-1, ::-1]), (6, np.rot90(x)), (8, np.rot90(x, -1))):
+        exif[0x0112] = orientation
+        Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"{orientation}.png", exif=exif)
+        assert levels(tmp_path / f"{orientation}.png") == list(GREYS), orientation

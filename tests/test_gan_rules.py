@@ -364,6 +364,10 @@ def test_rules_that_make_no_sense_are_refused_in_one_line():
         ({"second_look": ("mirror",)}, "unknown augmentation 'mirror'; known: color, cutout, flip, translation"),
         ({"augmentation_policy": "adaptive"}, "name --objective.augmentations"),
         ({"lazy": 0}, "--objective.lazy must be at least 1"),
+        ({"discriminator_repeats": 0}, "--objective.discriminator-repeats must be at least 1, got 0"),
+        ({"top_k": (1.0, 7.0)}, "--objective.top-k must be 0 to 1, got 1.0 7.0"),
+        ({"augmentation_probability": 3.0}, "--objective.augmentation-probability must be 0 to 1"),
+        ({"unrolled_rate": -1.0}, "--objective.unrolled-rate must be at least 0"),
         ({"penalties": {"cr": 1.0}}, "leave cr and bcr out"),
     ):
         with pytest.raises(UsageError, match=message):

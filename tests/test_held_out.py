@@ -9,7 +9,7 @@ from helpers import examples, write_picture
 from genjax_art import cli
 from genjax_art.build import build_source
 from genjax_art.config import Component
-from genjax_art.data.contract import DataError
+from genjax_art.data.contract import DataError, NoSplit
 from genjax_art.run.held_out import NothingHeldOut, held_out, rest_of
 
 
@@ -75,3 +75,24 @@ def test_a_split_that_a_run_was_trained_on_is_not_held_out(tmp_path):
         assert len(held_out(of(split), None)) == count, split
     with pytest.raises(NothingHeldOut, match="trained on all"):
         held_out(of("all"), None)
+
+
+def test_a_set_of_ones_own_says_that_it_has_no_such_split(monkeypatch):
+    """By `NoSplit`, in whatever words; any other fault is told."""
+    preset = cli.parse_train(["mlp-vae", "--run-dir", "x"]).experiment
+    held = build_source(preset, "test")
+
+    def build(experiment, split=None):
+        if split != "val":
+            raise faults[0]("mine", str(split), ("train", "val"))
+        return held
+
+    monkeypatch.setattr("genjax_art.build.build_source", build)
+    faults = [NoSplit]
+    assert held_out(preset, None) is held
+    with pytest.raises(NoSplit, match="mine has no split 'test': choose from train, val"):
+        held_out(preset, "test")
+
+    faults[0] = lambda *_: DataError("the disk is gone")
+    with pytest.raises(DataError, match="the disk is gone"):
+        held_out(preset, None)

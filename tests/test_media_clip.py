@@ -198,3 +198,44 @@ def test_without_pyav_a_walk_is_a_gif_and_a_named_mp4_an_error(
     with pytest.raises(RunError, match=r'need PyAV: pip install -e "\.\[video\]", or name a \.gif'):
         Output(tmp_path / "my.mp4", named=True).walk(run, x, ABOUT, None)
     assert not (tmp_path / "my.mp4").exists()
+
+
+def test_a_picture_of_the_users_is_not_taken_for_our_sheet(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "x.png")
+    before = (tmp_path / "x.png").read_bytes()
+    with pytest.raises(UsageError, match=r"x\.png, where the contact sheet goes, is a file of yours: name another"):
+        medium.write(tmp_path / "x.gif", clips(1), SPEC, ABOUT)
+    assert (tmp_path / "x.png").read_bytes() == before and not (tmp_path / "x.gif").exists()
+    for _ in range(2):  # our own is replaced
+        medium.write(tmp_path / "y.gif", clips(1), SPEC, ABOUT)
+
+
+def test_a_strip_and_frames_are_read_as_those_that_the_run_was_trained_on(tmp_path: Path) -> None:
+    greys = [0, 60, 120, 180, 240, 30]
+    strip = np.concatenate([np.full((16, 8, 3), grey, np.uint8) for grey in greys], 1)
+    Image.fromarray(strip).save(tmp_path / "strip.png")
+    (tmp_path / "frames").mkdir()
+    for i, grey in enumerate(greys):
+        Image.new("RGB", (16, 16), (grey, grey, grey)).save(tmp_path / "frames" / f"{i}.png")
+    run = mock.Mock(spec=Run)
+    run.spec, run.experiment = SPEC, mock.Mock()
+    run.experiment.data.options = {"folder": "x", "strip": 6, "stride": 2, "rate": 20.0}
+    run.read = lambda file: Run.read(run, file)
+    for file in ("strip.png", "frames"):
+        reading = run.read(tmp_path / file)
+        assert reading.rate == SPEC.rate
+        found = as_levels(reading.whole)[:, 8, 8, 0]
+        np.testing.assert_array_equal(found, greys[::2], err_msg=file)
+    run.experiment.data.options = {"stride": 2}  # of clips that were drawn: a file of one's own has its own frames
+    assert len(run.read(tmp_path / "frames").whole) == 6
+
+
+def test_a_folder_that_is_there_gets_the_files(tmp_path: Path) -> None:
+    """Whatever its name ends in; nothing is written beside it."""
+    run = mock.Mock(spec=Run, medium=clip.MEDIUM)
+    run.spec = SPEC
+    for name in ("there", "there.gif"):
+        (tmp_path / name).mkdir()
+        paths = Output(tmp_path / name, True, verb="vary").wholes(run, list(clips(1)), ABOUT, rate=None, in_one=False)
+        assert paths == [tmp_path / name / "vary.gif", tmp_path / name / "vary.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there", "there.gif"]

@@ -177,3 +177,23 @@ def test_intervals_refuse_what_has_none():
     ):
         with pytest.raises(ValueError):
             call()
+
+
+@pytest.mark.parametrize("jitter", [1e-2, 1e-4, 1e-5])
+def test_near_copies_are_near_whatever_lies_far(jitter):
+    """Most of the data are one picture with a little noise: the usual bandwidth is that of the noise."""
+    rng = np.random.default_rng(0)
+    centre = 3 * rng.normal(size=64)
+
+    def rows(share):
+        x = rng.normal(size=(120, 64))
+        near = rng.random(120) < share
+        x[near] = centre + jitter * rng.normal(size=(near.sum(), 64))
+        return x.astype(np.float32)
+
+    x, y = rows(0.8), rows(0.6)
+    expected = discrepancy(radial(median_distance(x)), x.astype(np.float64), y.astype(np.float64))
+    assert mmd_rbf(x, y).value == pytest.approx(expected, rel=1e-4)
+    found = mmd_rbf(x, x, median_distance(x) / 100)
+    x = x.astype(np.float64)
+    assert found.value == pytest.approx(discrepancy(radial(median_distance(x) / 100), x, x), rel=1e-4)

@@ -119,6 +119,24 @@ def test_variations_have_the_length_of_the_piece_and_depend_on_amount_and_seed(t
     np.testing.assert_array_equal(read_midi(paths[0]).notes.rows[:, :3], c.notes.rows[:, :3])
 
 
+def test_the_tempo_is_the_pieces_own_or_as_asked(trained, midi, tmp_path):
+    def tempo(draw, **options):
+        (path,) = draw(trained, to(tmp_path / "x.mid", **options), **given)
+        return read_midi(path).tempo
+
+    given = {"file": midi, "n": 1}
+    for draw in (vary.draw, continued.draw):
+        assert tempo(draw) == pytest.approx(read_midi(midi).tempo, abs=0.01)
+        assert tempo(draw, tempo=200.0) == pytest.approx(200, abs=0.01)
+    for wrong in (0.0, -5.0, 3.0, 1e6):
+        with pytest.raises(UsageError, match="--tempo must be 4 to 1000 quarter notes a minute"):
+            tempo(vary.draw, tempo=wrong)
+    given = {"n": 1}
+    for wrong in (0.0, 3.0):
+        with pytest.raises(UsageError, match="--tempo must be 4 to 1000"):
+            tempo(grid.draw, tempo=wrong)
+
+
 def test_a_walk_between_two_pieces_begins_with_the_one_and_ends_with_the_other(trained, midi, tmp_path):
     other = tmp_path / "yours.mid"
     rows = [[start, 8, 50 + start // 2, voice] for start in range(0, 64, 8) for voice in range(2)]

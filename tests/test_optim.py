@@ -172,3 +172,20 @@ def test_a_half_life_burns_in_from_nothing():
     for step, share in ((50, (1 - math.cos(math.pi / 4)) / 2), (100, 0.5), (200, 1.0), (10_000, 1.0)):
         assert float(decay(jnp.int32(step))) == pytest.approx(2 ** (-32 / (share * 1e5)), rel=1e-5)
     assert float(decay(jnp.int32(0))) == 0.0  # at first the average is the parameters themselves
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip": 0.0}, r"\.clip above 0"),
+        ({"clip": -1.0}, r"\.clip above 0"),
+        ({"learning_rate": -1e-3}, "learning-rate is at least 0"),
+        ({"transform": Component("adam", {"b2": 1.5})}, "b2 .* from 0 to below 1, got 1.5"),
+        ({"transform": Component("adam", {"eps": -1.0})}, "eps .* at least 0"),
+        ({"transform": Component("sgd", {"momentum": 5.0})}, "momentum .* below 1"),
+        ({"schedule": Component("cosine", {"warmup_steps": -5})}, "warmup-steps .* at least 0"),
+    ],
+)
+def test_numbers_that_would_climb_or_stand_still_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        build_transform(Optimizer(**options), STEPS)

@@ -1,4 +1,4 @@
-"""Folders of the user's as systems, cameras and exports leave them: what is an example, of which split, and what is not."""
+"""Folders of the user's as systems and exports leave them: what is an example, of which split, and what is not."""
 
 import logging
 import os

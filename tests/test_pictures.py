@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from genjax_art import pictures
-from genjax_art.pictures import endings, fit_picture, read_picture, to_mode
+from genjax_art.pictures import TURNS, endings, fit_picture, read_picture, to_mode
 
 
 @pytest.mark.parametrize(
@@ -254,3 +254,73 @@ def test_jpeg_2000_is_bounded(tmp_path: Path) -> None:
     Image.new("RGB", (2000, 2000), (9, 99, 199)).save(tmp_path / "x.jp2")
     lines, grown = peak(tmp_path / "x.jp2")
     assert lines == ["(16, 16, 3)"] and grown < 4 * 32
+
+
+def tiff(path: Path, levels: np.ndarray, bits: int, **tags: int) -> Path:
+    """A grey TIFF of one strip, written by hand: Pillow writes few of the kinds that there are."""
+    order = ">" if levels.dtype.byteorder == ">" else "<"
+    data = levels.tobytes()
+    found = {
+        256: levels.shape[1],
+        257: levels.shape[0],
+        258: bits,
+        259: 1,
+        262: 1,
+        273: 8,
+        277: 1,
+        278: levels.shape[0],
+    }
+    found |= {279: len(data), 339: 1} | {int(name[1:]): value for name, value in tags.items()}
+    entries = b"".join(struct.pack(f"{order}HHLL", tag, 4, 1, value) for tag, value in sorted(found.items()))
+    start = (b"MM" if order == ">" else b"II") + struct.pack(f"{order}HL", 42, 8 + len(data) + len(data) % 2)
+    path.write_bytes(
+        start + data + b"\0" * (len(data) % 2) + struct.pack(f"{order}H", len(found)) + entries + b"\0" * 4
+    )
+    return path
+
+
+RAMP = np.tile(np.array([0, 20000, 40000, 65535]), (4, 1))
+TWELVE = np.frombuffer(bytes([0x00, 0x04, 0xE2, 0x9C, 0x4F, 0xFF] * 4), np.uint8).reshape(4, 6)
+
+
+@pytest.mark.parametrize(
+    ("levels", "bits", "tags", "expected"),
+    [
+        (RAMP.astype("<u2"), 16, {}, [0, 78, 156, 255]),
+        (RAMP.astype(">u2"), 16, {}, [0, 78, 156, 255]),
+        (RAMP.astype("<u2"), 16, {"t262": 0}, [255, 177, 99, 0]),  # white is 0
+        ((RAMP.astype("u8") * 65537).astype("<u4"), 32, {}, [0, 78, 156, 255]),
+        ((RAMP // 257).astype("<i4"), 32, {"t339": 2}, [0, 77, 155, 255]),
+        ((RAMP / 65535).astype("<f4"), 32, {"t339": 3}, [0, 78, 156, 255]),
+        ((RAMP / 257 / 4).astype("<f4"), 32, {"t339": 3}, [0, 19, 39, 64]),  # a dark one of 0 to 255
+        (TWELVE, 12, {"t256": 4}, [0, 78, 156, 255]),
+    ],
+)
+def test_levels_of_a_tiff_mean_what_its_tags_say(tmp_path: Path, levels, bits, tags, expected) -> None:
+    found = read_picture(tiff(tmp_path / "x.tif", levels, bits, **tags), (4, 4), 1)
+    np.testing.assert_allclose(found[1, :, 0].astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("levels", "bits", "kind"), [((RAMP / 32768 - 1).astype("<f4"), 32, 3), ((RAMP // 257).astype("i1"), 8, 2)]
+)
+def test_levels_below_0_are_refused_and_not_cut_off(tmp_path: Path, levels, bits, kind) -> None:
+    with pytest.raises(ValueError, match="levels"):
+        read_picture(tiff(tmp_path / "x.tif", levels, bits, t339=kind), (4, 4), 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["tif", "png", "jpg", "webp"])
+def test_a_turned_picture_is_upright_in_every_format(tmp_path: Path, orientation: int, ending: str) -> None:
+    """TIFFs are turned by Pillow, which takes the tag away; others are not."""
+    x = np.zeros((32, 64, 3), np.uint8)
+    x[:16, :32] = (250, 0, 0)
+    undo = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    stored = Image.fromarray(x)
+    if orientation in TURNS:
+        stored = stored.transpose(undo.get(orientation, TURNS[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"x.{ending}", exif=exif)
+    found = read_picture(tmp_path / f"x.{ending}", (32, 64), 3)
+    assert np.abs(found[2:14, 2:30, 0].astype(int) - 250).max() < 40 and found[18:, :, 0].max() < 60

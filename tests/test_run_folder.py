@@ -6,25 +6,30 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from small import vae_experiment
+from PIL import Image
+from small import gan_experiment, noise, vae_experiment
 from tiny_run import GREY, PLAN, SOURCE, contents, steps, train
 
 from genjax_art import cli
 from genjax_art.build import build_plan
-from genjax_art.config import with_run
+from genjax_art.config import Component, with_run
 from genjax_art.errors import RunError, UsageError
 from genjax_art.files import plain_alias, quoted, replacing
+from genjax_art.media import medium
 from genjax_art.run import layout
 from genjax_art.run.load import load_run
 from genjax_art.run.lock import LOCK
 from genjax_art.run.training import run
+from genjax_art.spec import ArraySpec
 from genjax_art.train.checkpoint import Checkpoints
 from genjax_art.train.manifest import MANIFEST, check_manifest
 from genjax_art.train.rows import read_metrics
@@ -301,3 +306,36 @@ def test_another_model_is_no_damage(copied):
         pytest.raises(RunError, match=r"6 cannot be read for this model"),
     ):
         checkpoints.read_newest(lambda step: build_plan(wider, GREY).state_shapes(), pytest.fail)
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"latents": 0}, {"width": -8}])
+def test_sizes_that_make_no_network_are_refused_before_the_first_step(options, quick_runs, tmp_path):
+    experiment = with_run(gan_experiment(), steps=2, sample_every=0)
+    experiment = dataclasses.replace(experiment, model=Component("mlp", {"width": 8, "latents": 4, **options}))
+    spec = ArraySpec((4, 4, 1))
+    with pytest.raises(RunError, match=r"has no numbers|cannot be built"):
+        run(build_plan(experiment, spec), noise(spec, 20), tmp_path / "run", how="jit")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_medium_of_ones_own_needs_to_write_no_pictures(quick_runs, tmp_path, monkeypatch):
+    """Samples on the way are the sheet that it shows."""
+
+    def write(out, x, spec, about):
+        if out.suffix != ".txt":
+            raise UsageError(f"unknown ending {out.suffix!r} of {out}: use .txt")
+        out.write_text(str(x.shape))
+        return [out]
+
+    def sheet(x, spec):
+        return np.full((4, 5, 3), 7, np.uint8)
+
+    module = types.ModuleType("own_words")
+    module.MEDIUM = medium.Medium(write=write, sheet=sheet, samples=(".txt",), walk=(".txt",))
+    monkeypatch.setitem(sys.modules, "own_words", module)
+    spec = ArraySpec((4, 4, 1), kind="own_words:MEDIUM")
+    plan = build_plan(with_run(vae_experiment(), steps=1, sample_every=1), spec)
+    assert run(plan, noise(spec, 20), tmp_path / "run", how="jit") == 0
+    with Image.open(tmp_path / "run" / layout.SAMPLES / "step_0000001.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), sheet(None, spec))
+        assert picture.text["step"] == "1"

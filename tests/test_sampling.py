@@ -1,6 +1,7 @@
 """Drawing from a run: the same command gives the same bytes, and every file tells where it comes from."""
 
 import dataclasses
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -272,3 +273,16 @@ def test_a_typed_label_finds_the_class_that_looks_so():
         sampling.find_label("CAT", ("Cat", "cat", "dog"))
     with pytest.raises(UsageError, match="unknown label 'ca'; known: Cat, dog"):
         sampling.find_label("ca", ("Cat", "dog"))
+
+
+def test_seeds_beyond_32_bits_are_refused(trained):
+    """Their keys would be those of others."""
+    for seed in (2**31, 2**64, -(2**31) - 1):
+        with pytest.raises(UsageError, match="--seed must be below 2147483648"):
+            trained.sample(1, seed=seed)
+
+
+def test_another_kind_of_parameters_is_refused(trained):
+    other = inspect.unwrap(sampling.weights_of)  # as users have it, whose types nobody checks
+    with pytest.raises(UsageError, match="kind of parameters 'mean'; known: default, ema, raw"):
+        other(trained.state, "mean")

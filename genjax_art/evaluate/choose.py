@@ -211,7 +211,8 @@ def _with_held_out(like: cli.TrainCommand) -> cli.TrainCommand:
 def _named(like: cli.TrainCommand, source: Source) -> dict[str, Any]:
     """What the user's own words name of data and code, which the runs made of them may, too."""
     data = like.experiment.data
-    return {"data_dir": data.options.get("data_dir"), "trust": tuple(outside([source.spec.kind, data.name]))}
+    place = data.options.get("data_dir")
+    return {"data_dir": None if place is None else Path(place), "trust": tuple(outside([source.spec.kind, data.name]))}
 
 
 def _fitting(candidate: Candidate, spec: ArraySpec) -> list[str]:

@@ -1,6 +1,7 @@
 """A run with all that the measures have found."""
 
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -99,13 +100,21 @@ def judge(folder: Path, how: Judging = USUAL, measures: Mapping[str, parts.Part]
     for name, measure in (measures or find_measures(run.medium.metrics)).items():
         try:
             found |= subject.once(measure)
-        except RunError as error:
-            if measures:  # asked for by name
+        except (RunError, ValueError) as error:
+            if not isinstance(error, RunError) and not _of_a_measure(error):
                 raise
+            if measures:  # asked for by name
+                raise RunError(f"{name} cannot be measured: {error}") from error
             found[name] = f"not measured: {error}"
     if subject.looked:
         about |= _about(subject.seen.extractor)
     return Judged(folder, about, subject, found, folder.name or str(folder))
+
+
+def _of_a_measure(error: ValueError) -> bool:
+    """Whether a measure of ours says so of its arguments: too few, all the same, not finite."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("genjax_art.metrics.")
 
 
 def told_apart(found: Sequence[Judged]) -> list[Judged]:

@@ -196,15 +196,20 @@ def write_wholes(
     return paths
 
 
-def read_clip(file: Path, spec: ArraySpec) -> Reading:
+def read_clip(file: Path, spec: ArraySpec, *, strip: int | None = None, stride: int = 1) -> Reading:
     """A film, sprite strip or folder of frames (see `films.py`), at the spec's rate; of a long one 2,048 frames.
+
+    Args:
+      strip: frames of a strip, where they are no squares.
+      stride: which frames of a strip or folder count: each, every second, ... The spec's rate is of these.
 
     Raises:
       RunError: it cannot be read, is a still picture, or needs PyAV.
     """
     name = printable(file)
     _, height, width, channels = spec.shape
-    frames = films.read_frames(file, films.Wanted((height, width), channels, spec.rate))
+    rate = None if spec.rate is None else spec.rate * stride
+    frames = films.read_frames(file, films.Wanted((height, width), channels, rate, stride, strip))
     try:
         levels = list(islice(frames, MOST_FRAMES))
         if next(frames, None) is not None:

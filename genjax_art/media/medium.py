@@ -53,7 +53,9 @@ class Medium:
     alike: Callable[[Any, Any], Any] | None = None
     frames: int = 24  # of a walk, from one sample to the next
     reads: str = "file"  # what its files are called on the command line: `--midi`
-    read: Callable[[Path, ArraySpec], Reading] | None = None
+    # read(file, spec, *, options) -> Reading. Its options are those of a data set of files, by their names, so that the
+    # user's file is read as those were that the run was trained on.
+    read: Callable[..., Reading] | None = None
     # several wholes, as the ending of `out` asks, one after another in one file or each for itself:
     # (out, wholes, spec, about, rate, in_one, **options of `write`) -> paths. None: they are examples.
     write_wholes: Callable[..., list[Path]] | None = None
@@ -102,8 +104,8 @@ def sheet(x: Float[np.ndarray, "n *shape"], spec: ArraySpec) -> UInt8[np.ndarray
     return find_medium(spec.kind).sheet(x, spec)
 
 
-def read(file: Path, spec: ArraySpec) -> Reading:
-    """A file of the user's as an array.
+def read(file: Path, spec: ArraySpec, known: Mapping[str, Any] | None = None) -> Reading:
+    """A file of the user's as an array; of `known`, how files of the kind were read before, what the medium asks for.
 
     Raises:
       RunError: a medium that reads no files; or as the medium does.
@@ -111,7 +113,8 @@ def read(file: Path, spec: ArraySpec) -> Reading:
     medium = find_medium(spec.kind)
     if medium.read is None:
         raise RunError(f"a run on arrays of kind {spec.kind} reads no files: choose one on pictures or music")
-    return medium.read(file, spec)
+    asked = parts.options(medium.read)
+    return medium.read(file, spec, **{name: value for name, value in (known or {}).items() if name in asked})
 
 
 def write_wholes(

@@ -53,16 +53,27 @@ def copy_rate(
 
     Args:
       level: share of held-out data marked by mistake; more is seen of distant copies, and less surely.
-      second: which neighbour is the next: more than 2 where training data hold copies of one another.
+      second: which neighbour is the next; of 2 exact copies among the training examples count once, with more near
+        ones are allowed for.
 
     Raises:
       ValueError: fewer than `second` training examples, a level outside (0, 1), or features that are not finite.
     """
     if not 0 < level < 1 or second < 2:
         raise ValueError(f"a copy rate needs a level within (0, 1) and a second neighbour, got {level:g} and {second}")
+    if second == 2:  # an example that is there twice would be its copy's second neighbour, too
+        train = without_twins(train)
     of_held, of_fake = (neighbour_ratio(train, rows, second) for rows in (held, fake))
     threshold = float(np.quantile(of_held, level))
     return CopyRate(of_fake <= threshold, of_held <= threshold, threshold)
+
+
+def without_twins(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
+    """The rows, equal ones once, in their order."""
+    plain = np.ascontiguousarray(rows)
+    bytes_of = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1]))).ravel()
+    _, first = np.unique(bytes_of, return_index=True)
+    return rows if len(first) == len(rows) else plain[np.sort(first)]
 
 
 def neighbour_ratio(

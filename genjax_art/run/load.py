@@ -16,7 +16,7 @@ from genjax_art.build import Plan, build_plan, components
 from genjax_art.config import Experiment, from_json
 from genjax_art.errors import RunError, UsageError
 from genjax_art.latents import TYPICAL, Latents, Spread
-from genjax_art.media.medium import Medium, find_medium
+from genjax_art.media.medium import Medium, Reading, find_medium, read
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.parts import outside
 from genjax_art.run import changes, layout
@@ -86,6 +86,11 @@ class Run:
     ) -> Float[np.ndarray, "n ..."]:
         """n examples [n, *shape] in the range of `spec`, the same for the same arguments; labels as of `labels`."""
         return sampling.sample(self.method, self.weights, n=n, seed=seed, label=label, spread=spread)
+
+    def read(self, file: Path) -> Reading:
+        """A file of the user's, as the files that the run was trained on were read, where it was trained on files."""
+        known = self.experiment.data.options
+        return read(file, self.spec, known if "folder" in known else None)
 
     def draw(self, key: Key, n: int, labels: Any = None, spread: Spread = TYPICAL) -> Latents:
         """n latents from the prior."""

@@ -47,6 +47,9 @@ def initial_state(plan: Plan) -> TrainState:
 
     It runs once, so LLVM is told not to optimise it: 2 s instead of 12 for the initialisers of a convolutional VAE.
     With several seeds it has that many members (see `train/seeds.py`).
+
+    Raises:
+      RunError: options of the parts make no network.
     """
 
     def init(seed: jax.Array) -> TrainState:
@@ -54,7 +57,16 @@ def initial_state(plan: Plan) -> TrainState:
         return create_state(plan.method.players, params, extras, seed=seed, ema=plan.ema)
 
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return plan.seeds.create(init, options)
+    try:
+        state = plan.seeds.create(init, options)
+    except Exception:
+        plan.state_shapes()  # says in one line why there is no such state, where that is so
+        raise
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state.params):
+        if leaf.size == 0:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise RunError(f"{name} of {plan.name} has no numbers, {leaf.shape}: sizes (--model.OPTION) are at least 1")
+    return state
 
 
 def compile_plan(plan: Plan, how: How | None, data: Resident = HOST) -> Compiled:

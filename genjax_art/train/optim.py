@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 from math import ceil
 from types import MappingProxyType
+from typing import Any
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+
+from genjax_art.errors import UsageError
 
 
 def constant(peak: float, steps: int, *, warmup_steps: int = 0) -> optax.Schedule:
@@ -85,6 +88,25 @@ def _warm_up(schedule: optax.Schedule, peak: float, steps: int) -> optax.Schedul
 SCHEDULES: Mapping[str, Callable[..., optax.Schedule]] = MappingProxyType(
     {"burn_in": burn_in, "constant": constant, "cosine": cosine, "linear": linear}
 )
+
+
+# what options of the optimizers and schedules here may be, by their names
+DECAYS = ("b1", "b2", "final_b2", "momentum", "decay")  # per step: from 0, below 1
+NOT_NEGATIVE = ("eps", "weight_decay", "warmup_steps", "begin", "over", "start", "final")
+
+
+def check_optimizer(learning_rate: float, clip: float | None, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for numbers that make no sense: gradients would be climbed, or not followed at all."""
+    if learning_rate < 0 or (clip is not None and clip <= 0):
+        raise UsageError(
+            f"--optimizers.PLAYER.learning-rate is at least 0 and .clip above 0, got {learning_rate:g} and {clip}"
+        )
+    for name, value in options.items():
+        if isinstance(value, int | float):
+            if name in DECAYS and not 0 <= value < 1:
+                raise UsageError(f"{name} of an optimizer is a decay, from 0 to below 1, got {value:g}")
+            if name in NOT_NEGATIVE and value < 0:
+                raise UsageError(f"{name.replace('_', '-')} of an optimizer must be at least 0, got {value:g}")
 
 
 def adam(

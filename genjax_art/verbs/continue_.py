@@ -7,7 +7,6 @@ import numpy as np
 
 from genjax_art.errors import RunError, UsageError
 from genjax_art.keys import fold, key_of
-from genjax_art.media import medium
 from genjax_art.run.load import Run
 from genjax_art.verbs.output import Output
 
@@ -28,7 +27,7 @@ def draw(run: Run, out: Output, *, file: Path, n: int = 8, seed: int = 0) -> lis
     """
     if n < 1:
         raise UsageError(f"--n must be at least 1, got {n}")
-    reading = medium.read(file, run.spec)
+    reading = run.read(file)
     proceed = run.ability(
         "proceed", "choose a run of a VAE of music or clips, such as music-vae-small or video-vae-shapes"
     )

@@ -20,12 +20,13 @@ from genjax_art.spec import ArraySpec
 class Output:
     """`path` is what the user `named`, or else what files are called by default: runs/x/walk, to which endings come.
 
-    `options` go to the medium's writer.
+    `options` go to the medium's writer. `verb` names files in a folder that the user named.
     """
 
     path: Path
     named: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    verb: str = "out"
 
     def samples(
         self,
@@ -54,7 +55,7 @@ class Output:
 
     def walk(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
         """Writes the frames [n, *shape] of a film, or of what the medium has in its place."""
-        outs = [self.path] if self.named and self.path.suffix else self._with(run.medium.walk)
+        outs = [self.path] if self._is_file else self._with(run.medium.walk)
         return _once(p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options))
 
     def wholes(
@@ -63,13 +64,18 @@ class Output:
         """Writes arrays as long as the user's file that they come from; see `medium.write_wholes`."""
         endings = run.medium.walk if in_one else run.medium.samples
         found = []
-        for out in [self.path] if self.named and self.path.suffix else self._with(endings):
+        for out in [self.path] if self._is_file else self._with(endings):
             found += medium.write_wholes(out, wholes, run.spec, about, rate=rate, in_one=in_one, **self.options)
         return _once(found)
 
+    @property
+    def _is_file(self) -> bool:
+        return self.named and bool(self.path.suffix) and not self.path.is_dir()
+
     def _with(self, endings: Sequence[str]) -> list[Path]:
         """The path with each of the endings, but of films that need what is not installed; says so."""
-        asked = [self.path.with_name(self.path.name + ending) for ending in endings]
+        path = self.path / self.verb if self.named and self.path.is_dir() else self.path
+        asked = [path.with_name(path.name + ending) for ending in endings]
         outs = [out for out in asked if not films.lacking(out)]
         for out in asked:
             if out not in outs and outs:

@@ -40,7 +40,7 @@ def draw(
         raise UsageError("restyle needs one file of yours or more")
     if not run.method.classes:
         raise RunError("this run knows no classes: restyle needs a conditional one with an encoder, such as icons-vae")
-    x = np.stack([medium.windows(medium.read(path, run.spec).whole, run.spec)[0] for path in file])
+    x = np.stack([medium.windows(run.read(path).whole, run.spec)[0] for path in file])
     classes = run.method.classes
     own = best_labels(run, x) if label is None else run.labels(len(x), 0, label)
     assert own is not None

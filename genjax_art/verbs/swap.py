@@ -10,7 +10,6 @@ from jaxtyping import Float
 from genjax_art.errors import RunError, UsageError
 from genjax_art.keys import fold, key_of
 from genjax_art.latents import Latents, Spread, count, rows
-from genjax_art.media import medium
 from genjax_art.run.load import Run
 from genjax_art.verbs.output import Output
 
@@ -92,7 +91,7 @@ def first_frames(file: Path, run: Run) -> Float[np.ndarray, "*shape"]:
     Raises:
       RunError: it has fewer, or the medium reads no files.
     """
-    reading, frames = medium.read(file, run.spec), run.spec.shape[0]
+    reading, frames = run.read(file), run.spec.shape[0]
     if len(reading.whole) < frames:
         raise RunError(
             f"{reading.name} has {len(reading.whole)} frames and this run's clips {frames}: take a longer one"

@@ -43,7 +43,7 @@ def draw(
         raise UsageError(f"--n must be at least 1 variation, got {n}")
     if not 0 <= amount <= 1:
         raise UsageError(f"--amount must lie in 0 to 1, got {amount:g}")
-    reading = medium.read(file, run.spec)
+    reading = run.read(file)
     x = medium.windows(reading.whole, run.spec)
     one = run.labels(1, seed, label)
     own = run.encode(x, None if one is None else np.repeat(one, len(x)))

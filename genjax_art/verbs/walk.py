@@ -88,7 +88,7 @@ def _between_files(run: Run, out: Output, files: tuple[Path, Path], n: int, seed
 
     So the ends are what the run makes of the files. Stages are as long as the shorter file, the rate is the first's.
     """
-    readings = [medium.read(file, run.spec) for file in files]
+    readings = [run.read(file) for file in files]
     length = min(len(reading.whole) for reading in readings)
     own = [medium.windows(reading.whole[:length], run.spec) for reading in readings]
     one = run.labels(1, seed, label)
