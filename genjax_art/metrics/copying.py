@@ -69,11 +69,11 @@ def copy_rate(
 
 
 def without_twins(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:
-    """The rows, equal ones once, in their order."""
+    """The rows, equal ones once, in their order; all of them where only one would be left."""
     plain = np.ascontiguousarray(rows)
     bytes_of = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1]))).ravel()
     _, first = np.unique(bytes_of, return_index=True)
-    return rows if len(first) == len(rows) else plain[np.sort(first)]
+    return plain[np.sort(first)] if 1 < len(first) < len(rows) else rows
 
 
 def neighbour_ratio(
