@@ -47,7 +47,7 @@ def rows() -> dict[str, tuple[Experiment, tuple[int, ...]]]:
     table = {
         "dcgan": (with_options("dcgan", generator_norm="none"), GREY),
         "dcgan-small": (with_options("dcgan-small", conditional=False), GREY),
-        "dcgan-32-batchnorm": (with_options("dcgan-art", width=64, growth=1, conditional=False, **batch_norm), COLOUR),
+        "dcgan-32-batchnorm": (with_options("dcgan-small", width=64, conditional=False, **batch_norm), COLOUR),
         "r3gan-small": (load_preset("r3gan-small"), COLOUR),
         "conv-vae": (load_preset("conv-vae"), GREY),
         "mlp-vae": (load_preset("mlp-vae"), GREY),
