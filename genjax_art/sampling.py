@@ -39,10 +39,10 @@ def weights_of(state: TrainState, which: Which = "default") -> tuple[Weights, st
 
 
 def labels_for(
-    method: Method, n: int, seed: int, label: str | Int[np.ndarray, " n"] | None = None
+    method: Method, n: int, seed: int, label: str | int | Int[np.ndarray, " n"] | None = None
 ) -> Int[np.ndarray, " n"] | None:
-    """The n labels of `sample`: all of one class (see `find_label`), or those given, or all classes in turn; None
-    without classes.
+    """The n labels of `sample`: all of one class (by its name, see `find_label`, or its number), or those given, or all
+    classes in turn; None without classes.
 
     Raises:
       RunError: a label for an unconditional method.
@@ -52,6 +52,8 @@ def labels_for(
         if label is not None:
             raise RunError(f"label {label!r} asked of a run that is not conditional; train with --model.conditional")
         return None
+    if isinstance(label, int):
+        label = np.full(n, label)
     if isinstance(label, np.ndarray):
         if len(label) != n or label.min() < 0 or label.max() >= len(method.classes):
             raise UsageError(f"{len(label)} labels for {n} examples, or not from 0 to {len(method.classes) - 1}")
@@ -155,7 +157,7 @@ def sample(
     *,
     n: int,
     seed: int,
-    label: str | Int[np.ndarray, " n"] | None = None,
+    label: str | int | Int[np.ndarray, " n"] | None = None,
     spread: Spread = TYPICAL,
 ) -> Float[np.ndarray, "n ..."]:
     """n examples [n, *shape], labels as of `labels_for`: a pure function of the weights and the arguments.

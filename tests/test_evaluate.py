@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import math
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_run
@@ -390,6 +392,8 @@ def test_words_are_checked_before_anything_is_read():
 
 
 def test_numbers_are_shown_and_written_as_they_are():
+    found = {"a": np.float32(2), "b": np.arange(3), "c": jnp.float32(np.nan), "d": {"e": (np.int64(1), math.inf)}}
+    assert plain(found) == {"a": 2.0, "b": [0, 1, 2], "c": None, "d": {"e": [1, None]}}
     assert shown(Record("m", 1.23456, 1.0, 2.0, 1, 1, "e", "r")) == "1.235 (1 to 2)"
     assert shown(Record("m", 10.0, 10.0, 10.0, 1, 1, "e", "r")) == "10"
     assert shown(Record("m", np.nan, 0.0, 0.0, 1, 1, "e", "r")) == "unknown"

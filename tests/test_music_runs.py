@@ -137,6 +137,15 @@ def test_the_tempo_is_the_pieces_own_or_as_asked(trained, midi, tmp_path):
             tempo(grid.draw, tempo=wrong)
 
 
+def test_sound_that_would_be_too_long_is_left_out_where_nobody_named_it(trained, midi, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("genjax_art.media.synth.MAX_SECONDS", 1)
+    paths = vary.draw(trained, Output(tmp_path / "x"), file=midi, amount=0.0)
+    assert [path.suffix for path in paths] == [".mid", ".png"]
+    assert "x.wav: 0 minutes of sound are more than 0; write fewer bars" in capsys.readouterr().err
+    with pytest.raises(notes.MusicError, match="minutes of sound"):
+        vary.draw(trained, to(tmp_path / "y.wav"), file=midi, amount=0.0)
+
+
 def test_a_walk_between_two_pieces_begins_with_the_one_and_ends_with_the_other(trained, midi, tmp_path):
     other = tmp_path / "yours.mid"
     rows = [[start, 8, 50 + start // 2, voice] for start in range(0, 64, 8) for voice in range(2)]

@@ -180,6 +180,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         run(plan, broken_from(40), folder, how="jit")  # steps 1 to 5 see rows 0 to 39
     assert "\n" not in str(error.value)
     assert layout.last_step(folder) == 4
+    with pytest.raises(RunError, match="is nan at step 1; nothing was saved before it: train anew with a lower"):
+        run(plan, broken_from(0), tmp_path / "other", how="jit")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(restored(plan, folder)))
     assert run(plan, noise(GREY, 64), folder, how="jit", resume=True) == 0  # mended data: it goes on
 

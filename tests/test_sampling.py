@@ -282,6 +282,13 @@ def test_seeds_beyond_32_bits_are_refused(trained):
             trained.sample(1, seed=seed)
 
 
+def test_a_class_may_be_named_by_its_number(trained):
+    np.testing.assert_array_equal(trained.sample(3, label=1), trained.sample(3, label="square"))
+    for wrong in (-1, 3):
+        with pytest.raises(UsageError, match="not from 0 to 2"):
+            trained.labels(2, label=wrong)
+
+
 def test_another_kind_of_parameters_is_refused(trained):
     other = inspect.unwrap(sampling.weights_of)  # as users have it, whose types nobody checks
     with pytest.raises(UsageError, match="kind of parameters 'mean'; known: default, ema, raw"):

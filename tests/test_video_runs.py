@@ -87,7 +87,7 @@ def test_a_row_keeps_the_content_and_a_column_the_motion(trained, tmp_path):
 
 def test_clips_of_the_users_are_swapped_beside_themselves(trained, tmp_path, monkeypatch):
     own = {name: noise_batch(SPEC, 2, seed)["x"].reshape(8, *SPEC.shape[1:]) for seed, name in enumerate("ab")}
-    monkeypatch.setattr("genjax_art.media.medium.read", lambda file, spec: Reading(file.name, own[file.name]))
+    monkeypatch.setattr("genjax_art.run.load.read", lambda file, spec, known: Reading(file.name, own[file.name]))
     files = tuple(tmp_path / name for name in own)
     table = arrays(swap.draw(trained, to(tmp_path / "swap.npz"), file=files)).reshape(3, 3, *SPEC.shape)
     first = np.stack([clip[:4] for clip in own.values()])
@@ -122,7 +122,7 @@ def test_longer_samples_begin_as_samples_and_go_on(trained, tmp_path, monkeypatc
 def test_a_clip_of_the_users_goes_on_at_once(trained, tmp_path, monkeypatch, own):
     """Given half a window before, or what there is of a shorter one; the whole is the user's and then the new."""
     whole = noise_batch(SPEC, 3)["x"].reshape(12, *SPEC.shape[1:])[:own]
-    monkeypatch.setattr("genjax_art.media.medium.read", lambda file, spec: Reading(file.name, whole, 12.0))
+    monkeypatch.setattr("genjax_art.run.load.read", lambda file, spec, known: Reading(file.name, whole, 12.0))
     wholes = []
     monkeypatch.setattr(Output, "wholes", lambda self, run, x, about, rate, in_one: wholes.append((x[0], rate)) or [])
     for seed in (0, 0, 1):

@@ -72,16 +72,17 @@ class Run:
         }
 
     def labels(
-        self, n: int, seed: int = 0, label: str | Int[np.ndarray, " n"] | None = None
+        self, n: int, seed: int = 0, label: str | int | Int[np.ndarray, " n"] | None = None
     ) -> Int[np.ndarray, " n"] | None:
-        """n labels: of one class, or those given, or all classes in turn; None where the run is not conditional."""
+        """n labels: of one class by its name or number, or those given, or all classes in turn; None where the run is
+        not conditional."""
         return sampling.labels_for(self.method, n, seed, label)
 
     def sample(
         self,
         n: int,
         seed: int = 0,
-        label: str | Int[np.ndarray, " n"] | None = None,
+        label: str | int | Int[np.ndarray, " n"] | None = None,
         spread: Spread = TYPICAL,
     ) -> Float[np.ndarray, "n ..."]:
         """n examples [n, *shape] in the range of `spec`, the same for the same arguments; labels as of `labels`."""

@@ -193,7 +193,11 @@ def _rolled_back(error: NotFinite, state: TrainState, plan: Plan, folder: Path, 
       NotFinite: `error`, where no rollback is asked for, or after the last one.
     """
     if plan.run.on_nan != "rollback":
-        raise error
+        checkpoints.wait()
+        if checkpoints.steps():
+            raise error
+        what = str(error).partition(";")[0]
+        raise NotFinite(f"{what}; nothing was saved before it: train anew with a lower learning rate or clipping")
     rollbacks = 1 + rollbacks_of(plan.run.seed, int(np.ravel(state.seed)[0]))
     if rollbacks > ROLLBACKS:
         raise NotFinite(f"{error} (after {ROLLBACKS} rollbacks)") from error

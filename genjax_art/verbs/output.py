@@ -12,6 +12,7 @@ import numpy as np
 from genjax_art import films
 from genjax_art.files import refuse_link
 from genjax_art.media import medium
+from genjax_art.music.notes import MusicError
 from genjax_art.run.load import Run
 from genjax_art.spec import ArraySpec
 
@@ -65,7 +66,12 @@ class Output:
         endings = run.medium.walk if in_one else run.medium.samples
         found = []
         for out in [self.path] if self._is_file else self._with(endings):
-            found += medium.write_wholes(out, wholes, run.spec, about, rate=rate, in_one=in_one, **self.options)
+            try:
+                found += medium.write_wholes(out, wholes, run.spec, about, rate=rate, in_one=in_one, **self.options)
+            except MusicError as error:  # one kind of file is not possible, as the sound of very long music
+                if self._is_file or not found:
+                    raise
+                print(f"left out {out}: {error}", file=sys.stderr, flush=True)
         return _once(found)
 
     @property
