@@ -55,6 +55,9 @@ def test_what_we_and_systems_leave_in_a_folder_is_no_example(tmp_path):
     sets = own / "sets"
     assert len(opened(own, data_dir=sets)) == 2
     folder_with(own, "out/samples/step_1.png", "out/curves.png", "runs/one/grid.png", "#recycle/cat/2.png")
+    for name in ("held.png", "results.json", "page.html"):
+        write_picture(own / "runs" / "choose" / "evaluation" / "x.png")
+        (own / "runs" / "choose" / "evaluation" / name).write_text("")
     folder_with(own, "@eaDir/0.png/THUMB.png", "cat/@eaDir/THUMB.png", "$RECYCLE.BIN/x.png", "__MACOSX/cat/0.png")
     for run in (own / "out", own / "runs" / "one"):
         (run / "checkpoints").mkdir()

@@ -11,6 +11,7 @@ from genjax_art.data.contract import DataError
 from genjax_art.files import expanded, printable
 
 LISTED = 10  # endings in a message
+OURS = (("config.json", "checkpoints"), ("results.json", "page.html"))  # what is in a run, and in an evaluation
 # folders that systems and programs make beside one's own, in lower case: bins, thumbnails, resource forks
 LEFTOVERS = frozenset(("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information"))
 
@@ -42,8 +43,8 @@ def own_files(folder: Path, without: Path | None = None) -> list[Path]:
 
 def own_names(folder: Path, without: Path | None = None) -> list[str]:
     """All files below the user's `folder` as text, sorted, but for what is no example of theirs: hidden ones, what
-    systems leave behind (`LEFTOVERS`), runs of ours, and the folder `without`. Links are followed once, not to what is
-    there anyway.
+    systems leave behind (`LEFTOVERS`), what we made (`OURS`), and the folder `without`. Links are followed once, not to
+    what is there anyway.
 
     Raises:
       DataError: a folder in it that cannot be read.
@@ -54,7 +55,7 @@ def own_names(folder: Path, without: Path | None = None) -> list[str]:
     for root, directories, names in os.walk(folder, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(root)
         inside = real != top and os.path.islink(root) and os.path.commonpath((real, top)) == top
-        if real in seen or inside or real == beside or (real != top and is_run(root)):
+        if real in seen or inside or real == beside or (real != top and is_ours(root)):
             directories.clear()
             if inside:
                 logging.getLogger(__name__).warning("left out the link %s to %s", printable(root), printable(real))
@@ -65,9 +66,9 @@ def own_names(folder: Path, without: Path | None = None) -> list[str]:
     return sorted(found, key=lambda name: name.split(os.sep))
 
 
-def is_run(folder: str) -> bool:
-    """Whether we have trained into it: its samples are no examples."""
-    return all(os.path.exists(os.path.join(folder, name)) for name in ("config.json", "checkpoints"))
+def is_ours(folder: str) -> bool:
+    """Whether it is a run or an evaluation: its pictures are no examples."""
+    return any(all(os.path.exists(os.path.join(folder, name)) for name in names) for names in OURS)
 
 
 def _unreadable(error: OSError) -> None:

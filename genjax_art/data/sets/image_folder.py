@@ -3,12 +3,13 @@
 Every format that Pillow decodes (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF, PPM, TGA, ...; of films the first frame), of
 any size and mode: greyscale, RGB, RGBA, palette, 16 bit, CMYK, turned by EXIF, of other colour profiles than sRGB.
 Each is scaled and cropped around its centre to the asked size (64x64 if none is asked) and channels (3); see
-`pictures.py`. Labels are the names of the folders, sorted. Hidden files are passed over; files of other endings are
-counted, pictures beside this layout named, in a warning.
+`pictures.py`. Labels are the names of the folders, sorted. Passed over are hidden files, what systems leave (bins,
+thumbnails), and what we make in such a folder: runs, evaluations, prepared sets. Files of other endings are counted,
+pictures beside this layout named, in a warning.
 
-Where the folder consists of `train` and any of `test`, `validation` and `val`, these are the splits, each laid out as
-above; pictures of "train" that are, byte by byte, in another split too are left out. Else all pictures are in the split
-"train": nothing is held out that the user did not hold out.
+Where its folders are `train` and any of `test`, `validation`, `val` and `valid`, in capitals or not, these are the
+splits, each laid out as above; pictures of "train" that are, byte by byte, in another split too are left out. Else all
+pictures are in the split "train": nothing is held out that the user did not hold out.
 
 The pictures are decoded once, on all cores, to a file in `data_dir` that is memory-mapped when opened and may be larger
 than memory. It is kept under the folder's content (names, sizes, times) and the asked size: unchanged pictures are not
