@@ -75,6 +75,8 @@ def test_changed_data_are_named_and_refused_or_recorded(command, trained):
     assert resume(command, trained, 4).status == 0  # these are the run's data now
     assert [[*entry["changed"]] for entry in config_of(trained)["history"]][1:] == [["steps"]]
     folder_of(trained / "own", "ape")
+    ended = resume(command, trained, 5)
+    assert ended.status == 1 and "new classes ape" in ended.err and "put them back, or train anew" in ended.err
     ended = resume(command, trained, 5, "--changed", "data")
     assert ended.status == 1 and "the run knows no class ape" in ended.err
     ended = resume(command, trained, 5, "--changed", "dat")

@@ -120,6 +120,12 @@ class Relabelled:
         return {**rows, "label": table[rows["label"]]} if "label" in rows else rows
 
 
+def unknown_classes(source: Source, classes: tuple[str, ...]) -> list[str]:
+    """The classes of the source that are none of these, in whichever writing."""
+    known = {normalize("NFC", name) for name in classes}
+    return [name for name in source.spec.classes if normalize("NFC", name) not in known]
+
+
 def with_classes(source: Source, classes: tuple[str, ...]) -> Source:
     """The source with these classes, in their order; those that it has no example of may be among them.
 
@@ -128,8 +134,7 @@ def with_classes(source: Source, classes: tuple[str, ...]) -> Source:
     """
     if source.spec.classes == classes:
         return source
-    known = {normalize("NFC", name) for name in classes}
-    if new := [name for name in source.spec.classes if normalize("NFC", name) not in known]:
+    if new := unknown_classes(source, classes):
         raise DataError(f"the run knows no class {', '.join(new)}: move them out of the data, or train anew")
     if not source.spec.classes:
         raise DataError(f"the data have no labels, but the run has {', '.join(classes)}: train anew")

@@ -7,7 +7,7 @@ from typing import Any
 
 from genjax_art.build import data_places
 from genjax_art.config import Component, Experiment
-from genjax_art.data.content import Content, content_from_json, content_of, difference, with_classes
+from genjax_art.data.content import Content, content_from_json, content_of, difference, unknown_classes, with_classes
 from genjax_art.data.contract import Source
 from genjax_art.data.request import sets_folder
 from genjax_art.errors import RunError
@@ -24,7 +24,9 @@ def check_world(folder: Path, source: Source, changed: Collection[str] = ()) -> 
     now = content_of(source)
     before = _content(folder) or Content(now.examples, spec.classes, "")
     if (differs := difference(before, now)) and "data" not in changed:
-        raise RunError(f"the data are not those of {folder}: {differs}; put them back, or add --changed data")
+        fits = not unknown_classes(source, spec.classes)  # else it would be refused all the same
+        remedy = "put them back, or add --changed data" if fits else "put them back, or train anew"
+        raise RunError(f"the data are not those of {folder}: {differs}; {remedy}")
     if source.spec.shape != spec.shape:
         raise RunError(f"the data are of shape {source.spec.shape}, those of {folder} of {spec.shape}: train anew")
     return with_classes(source, spec.classes), now
