@@ -20,7 +20,7 @@ import optax
 
 from genjax_art import models, objectives, parts, presets
 from genjax_art.config import Component, Experiment, Optimizer, RunOptions, to_json
-from genjax_art.data.contract import Source
+from genjax_art.data.contract import DataError, Source
 from genjax_art.data.open import find_set, open_source
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.models import precision
@@ -196,7 +196,10 @@ def build_source(experiment: Experiment, split: str | None = None) -> Source:
       UsageError: unknown options. DataError: the data cannot be had.
     """
     other = {} if split is None else {"split": split}
-    return open_source(experiment.data.name, **{**experiment.data.options, **other})
+    source = open_source(experiment.data.name, **{**experiment.data.options, **other})
+    if len(source) == 0:
+        raise DataError(f"{experiment.data.name} holds no examples: choose another split or other options")
+    return source
 
 
 def build_plan(experiment: Experiment, spec: ArraySpec) -> Plan:

@@ -98,7 +98,14 @@ def _check_numbers(value: Any, name: str) -> None:
 
 
 def make(name: str, fields: list[Field]) -> type:
-    """A dataclass of these fields; a default of dataclasses.MISSING makes an option obligatory."""
+    """A dataclass of these fields; a default of dataclasses.MISSING makes an option obligatory.
+
+    Raises:
+      UsageError: two options of one name: a part of the user's own has one that all have.
+    """
+    names = [field for field, _, _ in fields]
+    if twice := sorted({field for field in names if names.count(field) > 1}):
+        raise UsageError(f"the option {twice[0]} is there twice, of a part and of all: rename that of your part")
     made: list[Any] = []
     for field, kind, default in fields:
         given = default is not dataclasses.MISSING

@@ -124,7 +124,8 @@ def options(part: Part) -> dict[str, Option]:
                 value = getattr(default, field.name)
                 found[field.name] = Option(group_hints[field.name], value, group_help.get(field.name, ""))
         else:
-            found[name] = Option(hints.get(name, Any), default, documented.get(name, ""))
+            kind = type(default) if isinstance(default, bool | int | float | str) else Any  # where none is written
+            found[name] = Option(hints.get(name, kind), default, documented.get(name, ""))
     return found
 
 

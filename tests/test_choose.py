@@ -82,7 +82,8 @@ def test_candidates_are_trained_measured_and_one_is_recommended(quick_runs, tmp_
         monkeypatch.setattr(place, data)
     words = ["--budget", "1s", "--features", "pixels-pca64", "--n", "40", "--out", str(tmp_path / "out")]
     assert evaluate.evaluate(["choose", *words]) == 0
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
+    assert "vae: 1 s are too short for 20 steps, which it gets" in said
     results = json.loads((tmp_path / "out/evaluation/results.json").read_text())
     assert results["step"] == "20" and results["KD-own"]["samples"]["n_fake"] == 40
     assert ("No recommendation" in printed) == results["vetoed"] and "samples/s" in printed

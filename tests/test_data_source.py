@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genjax_art.build import build_source, load_preset
 from genjax_art.data.batches import batch_at, batch_indices, batches, epoch_order, row_numbers, to_range
 from genjax_art.data.cache import cache_folder
 from genjax_art.data.contract import ArraySource, DataError, array_source, synthetic_source
@@ -94,6 +95,14 @@ def test_all_orders_are_about_equally_frequent() -> None:
     orders = [tuple(epoch_order(3, seed, 0)) for seed in range(600)]
     counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 6 and min(counts) > 60  # expected 100 each, standard deviation 9
+
+
+def test_data_without_examples_are_refused(monkeypatch) -> None:
+    empty = array_source(np.zeros((1, 2), np.float32))
+    object.__setattr__(empty, "arrays", {"x": np.zeros((0, 2), np.float32)})
+    monkeypatch.setattr("genjax_art.build.open_source", lambda name, **_: empty)
+    with pytest.raises(DataError, match="ring8 holds no examples"):
+        build_source(load_preset("ring8"))
 
 
 def test_however_many_streams_there_are_each_keeps_its_order(monkeypatch) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from genjax_art import models, objectives, parts
 from genjax_art.errors import UsageError
+from genjax_art.options import make
 from genjax_art.train.optim import OPTIMIZERS, SCHEDULES
 
 
@@ -100,3 +101,16 @@ def every_part():
 @pytest.mark.parametrize("part", list(every_part()))
 def test_every_option_has_its_words(part):
     assert [name for name, option in parts.options(part).items() if not option.help] == []
+
+
+def test_an_option_without_a_type_has_that_of_its_default():
+    def build(spec, *, width=8, share=0.5, name="a", on=True, other=None):
+        """A part."""
+
+    found = {name: option.type for name, option in parts.options(build).items()}
+    assert found == {"width": int, "share": float, "name": str, "on": bool, "other": Any}
+
+
+def test_an_option_that_all_parts_have_is_named():
+    with pytest.raises(UsageError, match="the option name is there twice"):
+        make("mine", [("name", str, "a"), ("width", int, 3), ("name", str, "b")])

@@ -243,3 +243,19 @@ def test_players_need_distinct_names_and_parameters():
         make_step((a, a))
     with pytest.raises(ValueError, match="no parameters for player 'a'; params has: b"):
         create_state((a,), {"b": {"w": jnp.float32(0)}})
+
+
+def test_metrics_are_single_numbers_with_names_of_their_own():
+    """Said of the player and the metric, when the step is traced."""
+    for metrics, message in (
+        ({"each": jnp.ones(3)}, r"metric 'each' of the player 'p' has the shape \(3,\): metrics are single numbers"),
+        ({"loss": jnp.ones(())}, "metric 'loss' of the player 'p' is ours"),
+    ):
+
+        def loss(own, others, extras, batch, key, metrics=metrics):
+            return jnp.sum(own["w"] ** 2), (metrics, extras)
+
+        players = [Player("p", loss, optax.sgd(0.1))]
+        state = create_state(players, {"p": {"w": jnp.ones(2)}})
+        with pytest.raises(ValueError, match=message):
+            make_step(players)(state, {"x": jnp.ones((2, 1))})

@@ -52,7 +52,8 @@ def layout_of(folder: Path, files: Sequence[Path], others: Sequence[Path], word:
         labelled, direct = ([path for path in inside if len(path.parts) == len(base.parts) + depth] for depth in (2, 1))
         if labelled and len(direct) > len(labelled):
             raise DataError(
-                f"folder {base} holds {len(direct)} {word} itself and {len(labelled)} in folders below: "
+                f"folder {base} holds {len(direct)} {word} itself and {len(labelled)} in folders below "
+                f"({printable(', '.join(sorted(_labels(labelled))[:NAMED]))}): "
                 "move them all into folders named by label, or all into one"
             )
         placed = labelled or direct

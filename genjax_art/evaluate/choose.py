@@ -245,7 +245,10 @@ def _train(
         if status:
             return status, 0.0
         spent, step = time.monotonic() - began, _seconds_per_step(probe)
-    steps = max(LEAST, int((share - 2 * (spent - PROBE * step)) / step))  # compiled once more
+    steps = int((share - 2 * (spent - PROBE * step)) / step)  # compiled once more
+    if steps < LEAST:
+        print(f"{folder.name}: {share:.0f} s are too short for {LEAST} steps, which it gets", file=sys.stderr)
+        steps = LEAST
     began = time.monotonic()
     every = ["--save-every", str(steps), "--sample-every", "0"]
     status = _run([*words, *every, "--steps", str(steps), "--run-dir", str(folder)], like, source)

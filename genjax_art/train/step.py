@@ -28,6 +28,9 @@ def batches_per_step(players: Sequence[Player]) -> int:
     return max(player.repeats for player in players)
 
 
+RESERVED = ("loss", "grad_norm", "update_norm")  # metrics of every player
+
+
 def make_step(
     players: Sequence[Player], *, ema: Mapping[str, float | Decay] | None = None, micro_batches: int = 1
 ) -> Step:
@@ -46,7 +49,7 @@ def make_step(
 
     Raises:
       ValueError: no players, or two of one name; when called, rows that the repeats or the micro-batches cannot share
-        equally.
+        equally, a metric that is no single number or is named as one of ours.
     """
     players = tuple(players)
     names = [player.name for player in players]
@@ -89,6 +92,10 @@ def _update(
     others = {other: params for other, params in state.params.items() if other != name}
     gradient = value_and_gradient(player.loss, micro_batches)
     (loss, (metrics, extras)), grads = gradient(own, others, state.extras, batch, key)
+    for of, value in metrics.items():
+        if jnp.shape(value) or of in RESERVED:
+            what = f"has the shape {jnp.shape(value)}: metrics are single numbers" if jnp.shape(value) else "is ours"
+            raise ValueError(f"metric {of!r} of the player {name!r} {what}")
     loss, metrics, grads = jax.tree.map(device_mean, (loss, dict(metrics), grads))
     with jax.numpy_dtype_promotion("standard"):  # Optax takes floats to the power of its integer count
         updates, opt_state = player.tx.update(grads, state.opt_state[name], own)
