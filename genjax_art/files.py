@@ -6,7 +6,7 @@ import secrets
 import shlex
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -131,3 +131,8 @@ def cache_home() -> Path:
     """$XDG_CACHE_HOME, else ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return expanded(base) if base else home() / ".cache"
+
+
+def some_names(names: Sequence[str], most: int = 20) -> str:
+    """Names for a message: the first ones, and how many more."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -13,10 +13,9 @@ from unicodedata import normalize
 
 from genjax_art.data.contract import DataError
 from genjax_art.data.folders import left_out, visible_files
-from genjax_art.files import printable
+from genjax_art.files import printable, some_names
 
 SPLITS = ("train", "test", "validation", "val", "valid")
-NAMED = 20  # how many unreadable files an error lists
 
 Row = tuple[Path, str | None]  # a file and its label
 
@@ -53,7 +52,7 @@ def layout_of(folder: Path, files: Sequence[Path], others: Sequence[Path], word:
         if labelled and len(direct) > len(labelled):
             raise DataError(
                 f"folder {base} holds {len(direct)} {word} itself and {len(labelled)} in folders below "
-                f"({printable(', '.join(sorted(_labels(labelled))[:NAMED]))}): "
+                f"({printable(some_names(sorted(_labels(labelled))))}): "
                 "move them all into folders named by label, or all into one"
             )
         placed = labelled or direct
@@ -152,8 +151,7 @@ def _digest(path: Path) -> bytes:
 
 def named(folder: Path, paths: Iterable[Path]) -> str:
     """The names of some files in `folder`, not of all where they are many."""
-    names = [printable(path.relative_to(folder)) for path in paths]
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return some_names([printable(path.relative_to(folder)) for path in paths])
 
 
 def warn_left_out(folder: Path, layout: Layout, word: str) -> None:

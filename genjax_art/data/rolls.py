@@ -1,6 +1,6 @@
 """Windows of whole bars as examples: what the music sets have in common."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,3 @@ def whole_windows(downbeats: Sequence[int], end: int, bars: int) -> list[tuple[i
         for i, step in enumerate(downbeats)
         if all(full[i : i + bars]) and downbeats[i : i + bars] == [step + k * STEPS_PER_BAR for k in range(bars)]
     ]
-
-
-def one_line(words: Iterable[str]) -> str:
-    """Names for a message: the first twenty, and how many more."""
-    names = sorted(words)
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -29,12 +29,12 @@ from genjax_art.spec import Batch, Key, Params
 
 # normal, key, n -> z, a pytree with n rows in every leaf, of numbers that normal(key, shape) draws: the training gives
 # `shards.global_normal`, which is the same in every parallel mode, sampling one of the spread that is asked for
-Draw = Callable[[Callable[..., Array], Key, int], Latents]
+DrawFrom = Callable[[Callable[..., Array], Key, int], Latents]
 Metrics = Mapping[str, Float[Array, ""]]
-Loss = tuple[Float[Array, ""], tuple[Metrics, Mapping[str, Any]]]
+LossResult = tuple[Float[Array, ""], tuple[Metrics, Mapping[str, Any]]]
 
 
-def standard_normal(width: int) -> Draw:
+def normal_latents(width: int) -> DrawFrom:
     """Latents [n, width] with independent standard normal entries."""
     return lambda normal, key, n: normal(key, (n, width))
 
@@ -48,9 +48,9 @@ class Game:
 
     generator: nn.Module
     judges: tuple[Judge, ...]
-    draw: Draw
+    draw: DrawFrom
 
-    def judge_loss(self, judge: Judge, own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Loss:
+    def judge_loss(self, judge: Judge, own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> LossResult:
         """What `judge` minimises: `own` are its parameters."""
         update, _ = self.update(own, others[G], extras[G], batch, key)
         round, own_extras = judge.round(update, own, extras, moves=True)
@@ -63,7 +63,7 @@ class Game:
             after[judge.memory] = remember(round.memory, round.of_real, round.of_fake, len(batch["x"]))
         return jnp.mean(pair) + added + held, ({**signals(round), **metrics, **paid}, after)
 
-    def generator_loss(self, own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> Loss:
+    def generator_loss(self, own: Params, others: Any, extras: Any, batch: Batch, key: Key) -> LossResult:
         """What the generator minimises: the weighted sum over the judges, and its penalties."""
         update, own_extras = self.update(own, own, extras[G], batch, key)
         total, metrics = jnp.zeros(()), dict[str, Array]()

@@ -20,7 +20,7 @@ from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
 from genjax_art.models.packing import pack
-from genjax_art.objectives.game import Draw, Game, standard_normal
+from genjax_art.objectives.game import DrawFrom, Game, normal_latents
 from genjax_art.objectives.judge import Judge
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.objectives.rounds import D, G, Term
@@ -72,7 +72,7 @@ def play_judges(
     spec: ArraySpec,
     transforms: Mapping[str, optax.GradientTransformation],
     *,
-    draw: Draw | None = None,
+    draw: DrawFrom | None = None,
 ) -> Method:
     """The game of a generator against any number of judges: a player for each, in their order, then `generator`.
 
@@ -92,7 +92,7 @@ def play_judges(
     """
     judges = tuple(judges)
     check_judges(judges, spec, generator.classes)
-    game = Game(generator, judges, draw or standard_normal(generator.latents))
+    game = Game(generator, judges, draw or normal_latents(generator.latents))
 
     def draw_latents(weights: Weights, key: Key, n: int, label: Array | None, spread: Spread) -> Latents:
         del weights, label

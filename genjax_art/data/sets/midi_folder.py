@@ -27,8 +27,8 @@ from genjax_art.data.contract import DataError, Source
 from genjax_art.data.folders import existing_folder, fingerprint, left_out, own_files
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
-from genjax_art.data.rolls import VOICES, check_bars, one_line, roll_example, roll_features, variant_of, whole_windows
-from genjax_art.files import printable
+from genjax_art.data.rolls import VOICES, check_bars, roll_example, roll_features, variant_of, whole_windows
+from genjax_art.files import printable, some_names
 from genjax_art.music.midi import read_midi
 from genjax_art.music.notes import STEPS_PER_BAR, MusicError, Notes, window
 from genjax_art.music.voices import assign_voices
@@ -148,7 +148,7 @@ def read_folder(folder: Path, bars: int) -> list[Piece]:
     reasons: list[str] = []
     pieces = [piece for path in paths if (piece := _read(path, bars, reasons))]
     if not pieces:
-        raise DataError(f"none of the {len(paths)} MIDI files in {folder} can be used: {one_line(reasons)}")
+        raise DataError(f"none of the {len(paths)} MIDI files in {folder} can be used: {some_names(sorted(reasons))}")
     if others:
         log.warning("left out of %s, which are no MIDI files by their endings: %s", folder, others)
     for reason in reasons:
