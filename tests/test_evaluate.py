@@ -383,7 +383,8 @@ def test_few_held_out_examples_are_said_and_end_nothing(copied, monkeypatch, cap
 def test_words_are_checked_before_anything_is_read():
     for words, match in (
         ([], "name a run"),
-        (["r", "--n", "1"], "--n must be at least 2"),
+        (["r", "--n", "1"], "^--n must be at least 2"),
+        (["frontier", "r", "--n", "1"], "^--n must be at least 2"),
         (["r", "--features", "a", "--inception", "b"], "leave one out"),
         (["r", "--metrics", "nothing"], "measure 'nothing'"),
     ):

@@ -122,6 +122,7 @@ def choose(arguments: Sequence[str]) -> int:
     source, tried = build_source(like.experiment), []
     chosen = select(command.candidates, source)
     judging = Judging(features=command.features, n=command.n, **_named(like, source))
+    judging.check()
     for candidate in chosen:
         if (taken := command.out / candidate.name).exists():  # asked of all, before the first is trained
             raise RunError(f"{taken} is there already, and nothing is overwritten: name another folder with --out")

@@ -14,11 +14,7 @@ from genjax_art.options import parse
 
 @dataclass(frozen=True)
 class Judging:
-    """What is drawn from a run, beside which data it is held, and what sees both.
-
-    Raises:
-      UsageError: fewer than two samples, or two extractors.
-    """
+    """What is drawn from a run, beside which data it is held, and what sees both."""
 
     features: str | None = None
     """What sees the examples: own-classifier, own-contrastive, own-clips, scattering, pixels-pca64, or
@@ -43,7 +39,8 @@ class Judging:
     trust: tuple[str, ...] = ()
     """Modules from outside this package that the run names and that may be imported."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises UsageError for fewer than two samples, or two extractors."""
         if self.n is not None and self.n < 2:
             raise UsageError(f"--n must be at least 2, got {self.n}")
         if self.features and self.inception:
@@ -74,9 +71,10 @@ def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:
     """The command of `python -m genjax_art.evaluate RUN [--options]`.
 
     Raises:
-      UsageError: words that it does not know, no run, or as `Judging`.
+      UsageError: words that it does not know, no run, fewer than two samples, two extractors.
     """
     command = parse(EvaluateCommand, expand_homes(arguments), "python -m genjax_art.evaluate")
     if not command.runs:
         raise UsageError("name a run: python -m genjax_art.evaluate RUN [RUN ...]")
+    command.check()
     return command

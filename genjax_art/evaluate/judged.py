@@ -56,8 +56,10 @@ def judge(folder: Path, how: Judging = USUAL, measures: Mapping[str, parts.Part]
     """Everything that is to be measured of one run: `measures` (see `find_measures`), or those of its medium.
 
     Raises:
-      RunError: no such run, data that cannot be had or are too few, code that is not trusted.
+      UsageError: as `Judging.check`. RunError: no such run, data that cannot be had or are too few, code that is not
+        trusted.
     """
+    how.check()
     run = load.load_run(folder, how.checkpoint, which=how.which, trust=how.trust)
     given = {"data_dir": how.data_dir, "folder": how.folder}
     check_trusted(folder, run.experiment.data, given, "--data-dir")
