@@ -182,14 +182,13 @@ class Likelihood:
 
     `log_prob(outputs, x, log_scale, low, high)`: nats per example, of outputs and x (b, *shape) and one
     scalar log-scale in the units of x.  `mean(outputs, low, high)`: the picture, in [low, high].  `has_scale`
-    is whether the scale is used, and so has to be learned; `is_mass` whether log_prob is
-    that of a probability (else of a density in the units of x).
+    is whether the scale is used, and so has to be learned. Of `gaussian` log_prob is that of a density in the units
+    of x, of the others of a probability.
     """
 
     log_prob: Callable[..., Float[Array, "b"]]
     mean: Callable[[Float[Array, "b *shape"], float, float], Float[Array, "b *shape"]]
     has_scale: bool
-    is_mass: bool
 
 
 def _bernoulli_log_prob(
@@ -237,9 +236,9 @@ def _discretized_logistic_log_prob(
 
 
 LIKELIHOODS: Mapping[str, Likelihood] = {
-    "bernoulli": Likelihood(_bernoulli_log_prob, _bernoulli_mean, has_scale=False, is_mass=True),
-    "gaussian": Likelihood(_gaussian_log_prob, _location_mean, has_scale=True, is_mass=False),
-    "discretized_logistic": Likelihood(_discretized_logistic_log_prob, _location_mean, has_scale=True, is_mass=True),
+    "bernoulli": Likelihood(_bernoulli_log_prob, _bernoulli_mean, has_scale=False),
+    "gaussian": Likelihood(_gaussian_log_prob, _location_mean, has_scale=True),
+    "discretized_logistic": Likelihood(_discretized_logistic_log_prob, _location_mean, has_scale=True),
 }
 
 
