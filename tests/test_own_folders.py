@@ -13,7 +13,7 @@ from genjax_art.build import build_source, on_data_of
 from genjax_art.config import Component
 from genjax_art.data.content import Content, difference, with_classes
 from genjax_art.data.contract import DataError, synthetic_source
-from genjax_art.data.folders import own_files
+from genjax_art.data.folders import visible_files
 from genjax_art.data.open import open_source
 from genjax_art.run.held_out import NothingHeldOut, held_out
 from genjax_art.spec import ArraySpec
@@ -51,7 +51,7 @@ def test_labels_named_like_splits_are_said(tmp_path, caplog):
 def test_what_we_and_systems_leave_in_a_folder_is_no_example(tmp_path):
     """Runs, our prepared sets, bins, thumbnails: the same files before and after."""
     own = folder_with(tmp_path / "own", "cat/0.png", "dog/1.png")
-    before = own_files(own)
+    before = visible_files(own)
     sets = own / "sets"
     assert len(opened(own, data_dir=sets)) == 2
     folder_with(own, "out/samples/step_1.png", "out/curves.png", "runs/one/grid.png", "#recycle/cat/2.png")
@@ -62,13 +62,27 @@ def test_what_we_and_systems_leave_in_a_folder_is_no_example(tmp_path):
     for run in (own / "out", own / "runs" / "one"):
         (run / "checkpoints").mkdir()
         (run / "config.json").write_text("{}")
-    assert own_files(own, sets / "image_folder") == before
+    assert visible_files(own) == before
     source = opened(own, data_dir=sets)
     assert source.spec.classes == ("cat", "dog") and len(source) == 2
     assert len(list((sets / "image_folder").iterdir())) == 1, "nothing is prepared anew"
     (own / "config.json").write_text("{}")  # a folder that is itself a run, if someone says that it is his
     (own / "checkpoints").mkdir()
-    assert set(before) <= set(own_files(own, sets / "image_folder"))
+    assert set(before) <= set(visible_files(own))
+
+
+def test_a_prepared_set_within_its_own_folder_is_none_of_its_files(tmp_path):
+    """Of TensorFlow Datasets, as music is prepared: else each start would find another folder, and prepare it anew."""
+    song = tmp_path / "songs" / "a.mid"
+    song.parent.mkdir()
+    song.write_bytes(b"MThd")
+    before = visible_files(song.parent)
+    prepared = song.parent / "sets" / "midi_folder" / "4-0" / "2.0.0"
+    prepared.mkdir(parents=True)
+    for name in ("dataset_info.json", "features.json", "midi_folder-train.array_record"):
+        (prepared / name).write_text("")
+    assert visible_files(song.parent) == before
+    assert len(visible_files(prepared)) == 3  # asked for itself
 
 
 def test_links_do_not_take_the_place_of_what_they_lead_to(tmp_path, caplog):
@@ -105,7 +119,7 @@ def test_what_cannot_be_listed_is_an_error_of_its_own(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", failing)
     with pytest.raises(DataError, match=r"own/cat cannot be read \(Permission denied\)"):
-        own_files(own)
+        visible_files(own)
 
 
 def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path, caplog):

@@ -11,51 +11,36 @@ from genjax_art.data.contract import DataError
 from genjax_art.files import expanded, printable
 
 LISTED = 10  # endings in a message
-OURS = (("config.json", "checkpoints"), ("results.json", "page.html"))  # what is in a run, and in an evaluation
+# what is in a run, in an evaluation, and in prepared sets, ours (finished or not) and those of TensorFlow Datasets
+OURS = (
+    ("config.json", "checkpoints"),
+    ("results.json", "page.html"),
+    ("x.npy", ".lock"),
+    ("dataset_info.json", "features.json"),
+)
 # folders that systems and programs make beside one's own, in lower case: bins, thumbnails, resource forks
 LEFTOVERS = frozenset(("#recycle", "$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information"))
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """All files below `folder`, sorted; names that start with a dot are ignored, links are followed once."""
+    """The files below `folder`: see `visible_names`."""
     return [Path(name) for name in visible_names(folder)]
 
 
 def visible_names(folder: Path) -> list[str]:
-    """The same as text: of 100,000 files that takes a third of the time and of the memory."""
-    found: list[str] = []
-    seen: set[str] = set()
-    for root, directories, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:  # a link back up would go on for ever
-            directories.clear()
-            continue
-        seen.add(real)
-        directories[:] = sorted(d for d in directories if not d.startswith("."))
-        found += [os.path.join(root, name) for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda name: name.split(os.sep))  # the order of paths
-
-
-def own_files(folder: Path, without: Path | None = None) -> list[Path]:
-    """The user's own files below `folder`: see `own_names`."""
-    return [Path(name) for name in own_names(folder, without)]
-
-
-def own_names(folder: Path, without: Path | None = None) -> list[str]:
-    """All files below the user's `folder` as text, sorted, but for what is no example of theirs: hidden ones, what
-    systems leave behind (`LEFTOVERS`), what we made (`OURS`), and the folder `without`. Links are followed once, not to
-    what is there anyway.
+    """All files below `folder` as text (of 100,000 files that takes a third of the time and of the memory), sorted, but
+    for what nobody means: hidden ones, what systems leave behind (`LEFTOVERS`), what we made within it (`OURS`). Links
+    are followed once, not to what is there anyway.
 
     Raises:
       DataError: a folder in it that cannot be read.
     """
     found: list[str] = []
     top, seen = os.path.realpath(folder), set[str]()
-    beside = None if without is None else os.path.realpath(without)
     for root, directories, names in os.walk(folder, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(root)
         inside = real != top and os.path.islink(root) and os.path.commonpath((real, top)) == top
-        if real in seen or inside or real == beside or (real != top and is_ours(root)):
+        if real in seen or inside or (real != top and is_ours(root)):
             directories.clear()
             if inside:
                 logging.getLogger(__name__).warning("left out the link %s to %s", printable(root), printable(real))
@@ -63,11 +48,11 @@ def own_names(folder: Path, without: Path | None = None) -> list[str]:
         seen.add(real)
         directories[:] = sorted(d for d in directories if not d.startswith(".") and d.lower() not in LEFTOVERS)
         found += [os.path.join(root, name) for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda name: name.split(os.sep))
+    return sorted(found, key=lambda name: name.split(os.sep))  # the order of paths
 
 
 def is_ours(folder: str) -> bool:
-    """Whether it is a run or an evaluation: its pictures are no examples."""
+    """Whether it is a run, an evaluation or a prepared set: its files are no examples."""
     return any(all(os.path.exists(os.path.join(folder, name)) for name in names) for names in OURS)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from genjax_art.data.contract import DataError
 from genjax_art.data.decoders import Reader, Unread
-from genjax_art.data.folders import fingerprint, own_names
+from genjax_art.data.folders import fingerprint, visible_names
 from genjax_art.data.growing import Part
 from genjax_art.data.layout import Layout, in_mixed_order, named, warn_left_out, without_copies
 from genjax_art.data.pictures_on_disk import write_meta
@@ -32,12 +32,11 @@ class OwnFolder:
     reader: Reader
     spec: ArraySpec
     layout: Callable[[], Layout]
-    without: Path | None = None  # a folder that may lie in it, of what we prepare
 
     @property
     def variant(self) -> str:
         """A name for these files, by their names, sizes and times, in this form, by the code that makes it."""
-        known = fingerprint(self.folder, own_names(self.folder, self.without)) + repr((self.reader, self.spec))
+        known = fingerprint(self.folder, visible_names(self.folder)) + repr((self.reader, self.spec))
         code = hashlib.sha256(known.encode())
         for path in (*(ROOM / f"{name}.py" for name in CODE), ROOM / "sets" / f"{self.name}.py"):
             code.update(path.read_bytes())

@@ -71,10 +71,9 @@ def parse_evaluate(arguments: Sequence[str]) -> EvaluateCommand:
     """The command of `python -m genjax_art.evaluate RUN [--options]`.
 
     Raises:
-      UsageError: words that it does not know, no run, fewer than two samples, two extractors.
+      UsageError: words that it does not know, or no run.
     """
     command = parse(EvaluateCommand, expand_homes(arguments), "python -m genjax_art.evaluate")
     if not command.runs:
         raise UsageError("name a run: python -m genjax_art.evaluate RUN [RUN ...]")
-    command.check()
     return command

@@ -60,7 +60,6 @@ def frontier(arguments: Sequence[str]) -> int:
     command = parse(FrontierCommand, arguments, "python -m genjax_art.evaluate frontier RUN [RUN ...]", __doc__)
     if not command.runs:
         raise UsageError("name a run: python -m genjax_art.evaluate frontier RUN [RUN ...]")
-    command.check()
     prepare_process()
     spreads = [Spread(), *(Spread(truncation=t) for t in command.truncations)]
     found = []

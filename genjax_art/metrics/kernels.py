@@ -21,9 +21,6 @@ from genjax_art.metrics.subject import Subject
 
 # (scaled product of centred rows, what the row adds, what the column adds) -> the kernel
 Kernel = Callable[[Any, Any, Any], Any]
-
-
-ROWS = 512  # at once in float64
 CLOSE = 1e4  # squared distances from the centre over 2 s^2: of more, a ten-millionth, float32's step, changes a kernel
 
 
@@ -129,7 +126,7 @@ def _sums(
     where x and y are one set (`others`)."""
     frame = frame_of(x, y)
     if kernel is _radial and gamma * frame.unit**2 * x.shape[1] > CLOSE:
-        return _sums_of_close(gamma, x, y, others=others)
+        frame = frame._replace(dtype=np.float64)  # near ones would be taken for farther apart than they are
     of_x, of_y = (gamma * np.concatenate([share(part, frame.centre) for part in chunks(rows)]) for rows in (x, y))
     scale = np.full(len(x), gamma * frame.unit**2)
     rows, columns = np.empty(len(x)), np.zeros(len(y))
@@ -138,26 +135,6 @@ def _sums(
             rows[some] = total
             columns += sums
     return rows, columns
-
-
-def _sums_of_close(
-    gamma: float, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"], *, others: bool
-) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " m"]]:
-    """The same of the radial kernel, products in float64, too: where the bandwidth is far smaller than the features'
-    distances from their centre, float32 takes near ones for farther apart than they are."""
-    centre = frame_of(x, y).centre
-    all_y = y.astype(np.float64) - centre
-    squares, rows, columns = np.sum(all_y**2, 1), [], np.zeros(len(y))
-    for start in range(0, len(x), ROWS):
-        part = x[start : start + ROWS].astype(np.float64) - centre
-        distance = np.sum(part**2, 1)[:, None] + squares[None, :] - 2.0 * part @ all_y.T
-        value = np.exp(-gamma * np.maximum(distance, 0.0))
-        if others:
-            own = np.arange(len(part))
-            value[own, start + own] = 0.0
-        rows.append(value.sum(1))
-        columns += value.sum(0)
-    return np.concatenate(rows), columns
 
 
 def _sum_start(rows: int) -> Any:

@@ -246,7 +246,7 @@ class _Pool:
         return best[0, :k], which[0, :k]
 
     def _bounds(self, row: int) -> Float64[np.ndarray, " m"]:
-        centre, unit = self.frame
+        centre, unit = self.frame.centre, self.frame.unit
         x = (self.queries[row].astype(np.float64) - centre) / unit
         low, slack = [], lost(len(x), np.finfo(np.float64).eps)
         for part in chunks(self.reference):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 ROWS, COLUMNS = 512, 2048
 LARGEST = 1e150  # squares of larger features have no room in float64
@@ -55,25 +55,27 @@ def mean_of(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
 
 
 class Frame(NamedTuple):
-    """Where float32 counts from, and its unit: centred features of at most 1 lose least, and never overflow."""
+    """Where float32 (or `dtype`) counts from, and its unit: centred features of at most 1 lose least, and never
+    overflow."""
 
     centre: Float[np.ndarray, " d"]
     unit: float  # a power of two, so that dividing by it is exact
+    dtype: type[np.float32] | type[np.float64] = np.float32  # of products; float64 under `jax.enable_x64`
 
-    def within(self, x: Float[np.ndarray, "n d"], rows: int | None = None) -> Float32[np.ndarray, "m d"]:
+    def within(self, x: Float[np.ndarray, "n d"], rows: int | None = None) -> Float[np.ndarray, "m d"]:
         """`x` in this frame; with `rows`, that many, by rows of zeros at the end."""
-        framed = _aligned((len(x) if rows is None else rows, x.shape[1]))
+        framed = _aligned((len(x) if rows is None else rows, x.shape[1]), self.dtype)
         for begin in range(0, len(x), ROWS):
             part = x[begin : begin + ROWS].astype(np.float64)
             framed[begin : begin + len(part)] = (part - self.centre) / self.unit
         return framed
 
 
-def _aligned(shape: tuple[int, int]) -> Float32[np.ndarray, "n d"]:
+def _aligned(shape: tuple[int, int], dtype: type[np.float32] | type[np.float64]) -> Float[np.ndarray, "n d"]:
     """Zeros that begin at a multiple of 64 bytes: JAX on CPU takes such an array as it is, without a copy."""
     count = shape[0] * shape[1]
-    room = np.zeros(count + 16, np.float32)
-    first = -(room.ctypes.data // 4) % 16
+    room = np.zeros(count + 16, dtype)
+    first = -(room.ctypes.data // room.itemsize) % (64 // room.itemsize)
     return room[first : first + count].reshape(shape)
 
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from genjax_art.errors import check_objective
 from genjax_art.keys import fold
 from genjax_art.losses.variational import Gaussian, importance_weighted_bound
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
+from genjax_art.objectives.bounds import check_objective
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_draw
 from genjax_art.spec import ArraySpec, Batch, Key, Params

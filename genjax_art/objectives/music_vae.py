@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.errors import check_objective
 from genjax_art.keys import fold
 from genjax_art.losses.variational import Gaussian, elbo_parts, kl_gaussians, kl_weight
 from genjax_art.music.notes import PITCHES
 from genjax_art.music.tokens import binary, in_range, roll_from_tokens, tokens_from_roll
 from genjax_art.objectives.autoencoder import posterior_latents
+from genjax_art.objectives.bounds import check_objective
 from genjax_art.objectives.method import Method, Weights, standard_normal
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Keys, Params

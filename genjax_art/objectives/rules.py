@@ -6,10 +6,11 @@ from typing import Literal
 
 from jaxtyping import Array, Float, Int
 
-from genjax_art.errors import UsageError, check_objective, unknown
+from genjax_art.errors import UsageError, unknown
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.penalty import PENALTIES
 from genjax_art.models.augment import AUGMENTATIONS
+from genjax_art.objectives.bounds import check_objective
 from genjax_art.objectives.memory import first_memory
 from genjax_art.objectives.regularisers import OF_DISCRIMINATOR, OF_GENERATOR
 from genjax_art.objectives.rounds import Memory

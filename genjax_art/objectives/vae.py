@@ -12,10 +12,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from genjax_art.errors import check_objective
 from genjax_art.keys import fold
 from genjax_art.losses.variational import elbo_parts, free_bits, kl_gaussians, kl_per_dimension
 from genjax_art.objectives.autoencoder import VAE, make_autoencoder
+from genjax_art.objectives.bounds import check_objective
 from genjax_art.objectives.method import Method
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Params

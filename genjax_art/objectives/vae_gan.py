@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from genjax_art.errors import UsageError, check_objective
+from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.losses.adversarial import ADVERSARIAL
 from genjax_art.losses.precision import at_least_float32, sum_per_example
@@ -28,6 +28,7 @@ from genjax_art.models.heads import AroundGenerator
 from genjax_art.models.precision import alike, as_in
 from genjax_art.objectives import gan
 from genjax_art.objectives.autoencoder import posterior_latents
+from genjax_art.objectives.bounds import check_objective
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.objectives.rounds import G, Outputs, Round
 from genjax_art.objectives.rules import DEFAULT, Rules

@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from genjax_art.errors import UsageError, check_objective
+from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
 from genjax_art.models.precision import as_in
+from genjax_art.objectives.bounds import check_objective
 from genjax_art.objectives.gan import play_judges
 from genjax_art.objectives.judge import Judge
 from genjax_art.objectives.method import Method, Weights

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from genjax_art.errors import check_objective, unknown
+from genjax_art.errors import unknown
 from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
 from genjax_art.losses.variational import (
@@ -32,6 +32,7 @@ from genjax_art.losses.variational import (
     kl_gaussians,
     kl_weight,
 )
+from genjax_art.objectives.bounds import check_objective
 from genjax_art.objectives.method import Method, Weights
 from genjax_art.shards import global_normal
 from genjax_art.spec import ArraySpec, Batch, Key, Keys, Params

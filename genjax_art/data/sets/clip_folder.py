@@ -25,7 +25,7 @@ from typing import Literal
 from genjax_art import films
 from genjax_art.data.contract import DataError, Source
 from genjax_art.data.decoders import Clips
-from genjax_art.data.folders import existing_folder, left_out, own_files
+from genjax_art.data.folders import existing_folder, left_out, visible_files
 from genjax_art.data.layout import Layout, layout_of
 from genjax_art.data.own_folder import OwnFolder
 from genjax_art.data.preparing import open_or_prepare
@@ -76,14 +76,13 @@ def build(
     reader = Clips(frames, request.size or DEFAULT_SIZE, channels or 3, rate, stride, strip, clips)
     found = existing_folder(folder, NAME)
     spec = ArraySpec(reader.shape, kind="clip", rate=rate / stride)
-    place = request.data_dir / NAME
-    own = OwnFolder(NAME, found, reader, spec, lambda: read_layout(found, strip, place), place)
-    return open_or_prepare(place / own.variant, split, NAME, own.prepare)
+    own = OwnFolder(NAME, found, reader, spec, lambda: read_layout(found, strip))
+    return open_or_prepare(request.data_dir / NAME / own.variant, split, NAME, own.prepare)
 
 
-def read_layout(folder: Path, strip: int | None = None, without: Path | None = None) -> Layout:
+def read_layout(folder: Path, strip: int | None = None) -> Layout:
     """How the clips in `folder` are laid out (see above). Raises DataError where there are none, or PyAV is missing."""
-    files = own_files(folder, without)
+    files = visible_files(folder)
     readable = set(films.film_endings())
     films_of: dict[Path, list[Path]] = {}
     for path in files:

@@ -23,7 +23,7 @@ from typing import Literal
 
 from genjax_art.data.contract import DataError, Source
 from genjax_art.data.decoders import Pictures
-from genjax_art.data.folders import existing_folder, left_out, own_files
+from genjax_art.data.folders import existing_folder, left_out, visible_files
 from genjax_art.data.layout import Layout, layout_of
 from genjax_art.data.own_folder import OwnFolder
 from genjax_art.data.preparing import open_or_prepare
@@ -59,14 +59,13 @@ def build(
     request = make_request(NAME, split, data_dir, size or DEFAULT_SIZE, channels or 3)
     reader = Pictures(request.size or DEFAULT_SIZE, channels or 3)
     found = existing_folder(folder, NAME)
-    place = request.data_dir / NAME
-    own = OwnFolder(NAME, found, reader, ArraySpec(reader.shape), lambda: read_layout(found, place), place)
-    return open_or_prepare(place / own.variant, split, NAME, own.prepare)
+    own = OwnFolder(NAME, found, reader, ArraySpec(reader.shape), lambda: read_layout(found))
+    return open_or_prepare(request.data_dir / NAME / own.variant, split, NAME, own.prepare)
 
 
-def read_layout(folder: Path, without: Path | None = None) -> Layout:
+def read_layout(folder: Path) -> Layout:
     """How the pictures in `folder` are laid out (see above). Raises DataError where there are none."""
-    files = own_files(folder, without)
+    files = visible_files(folder)
     readable = set(endings())
     pictures = [path for path in files if path.suffix.lower() in readable]
     others = [path for path in files if path.suffix.lower() not in readable]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from genjax_art.data.contract import DataError, Source
-from genjax_art.data.folders import existing_folder, fingerprint, left_out, own_files
+from genjax_art.data.folders import existing_folder, fingerprint, left_out, visible_files
 from genjax_art.data.prepared import open_prepared
 from genjax_art.data.recipe import Examples, Recipe
 from genjax_art.data.rolls import VOICES, check_bars, roll_example, roll_features, variant_of, whole_windows
@@ -105,7 +105,7 @@ class MidiFolder(Recipe):
 
     @cached_property
     def variant(self) -> str:
-        return variant_of(self.bars, fingerprint(self.folder, own_files(self.folder)))
+        return variant_of(self.bars, fingerprint(self.folder, visible_files(self.folder)))
 
     def features(self) -> dict[str, Any]:
         return roll_features(self.bars)
@@ -138,7 +138,7 @@ def read_folder(folder: Path, bars: int) -> list[Piece]:
     Raises:
       DataError: no MIDI files, none that can be used, or the MIDI library missing.
     """
-    files = own_files(folder)
+    files = visible_files(folder)
     paths = [path for path in files if path.suffix.lower() in ENDINGS]
     others = left_out(path for path in files if path.suffix.lower() not in ENDINGS)
     if not paths:
