@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from genjax_art.data.contract import PIECE, Source
+from genjax_art.data.contract import Source, pieces
 from genjax_art.spec import ArraySpec
 
 MOST = 2**33  # bytes of examples that are read through for copies
@@ -50,7 +50,6 @@ def without_copies_of(known: Source, held: Source) -> Source:
 
 
 def _digests(source: Source) -> Iterator[bytes]:
-    every = np.arange(len(source))
-    for part in np.array_split(every, -(-len(every) // PIECE)):
-        for x in source.take(part)["x"]:
+    for rows in pieces(source):
+        for x in rows["x"]:
             yield hashlib.blake2b(np.ascontiguousarray(x).tobytes(), digest_size=16).digest()

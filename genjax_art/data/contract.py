@@ -1,6 +1,6 @@
 """Sources: random access to examples, in memory. The contract that every data set fulfils."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -111,9 +111,17 @@ def synthetic_source(spec: ArraySpec, length: int, seed: int, dtype: DTypeLike =
     return ArraySource(spec, arrays)
 
 
+def pieces(
+    source: Source, index: Int[np.ndarray, " n"] | None = None, most: int = PIECE
+) -> Iterator[dict[str, np.ndarray]]:
+    """Those examples, or all, in their order: at most so many at once."""
+    index = np.arange(len(source)) if index is None else index
+    for part in np.array_split(index, -(-len(index) // most)):
+        yield source.take(part)
+
+
 def labels_of(source: Source, index: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"] | None:
     """The labels of those examples, whose other entries are let go of piece by piece; None where there are none."""
-    pieces = np.array_split(index, -(-len(index) // PIECE))
-    found = [source.take(part).get("label") for part in pieces]
+    found = [rows.get("label") for rows in pieces(source, index)]
     labels = [label for label in found if label is not None]
     return np.concatenate(labels) if len(labels) == len(found) else None

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from genjax_art.data.batches import to_range
-from genjax_art.data.contract import Source
+from genjax_art.data.contract import Source, pieces
 from genjax_art.features.extractor import Extractor
 from genjax_art.features.kept import kept
 from genjax_art.metrics.stream import evenly
@@ -61,8 +61,8 @@ def main_directions(known: Source, resized: Callable[[np.ndarray], Array]) -> di
     index = evenly(len(known), MOST)
     total: Float64[np.ndarray, " d"] | float = 0.0
     products: Float64[np.ndarray, "d d"] | float = 0.0
-    for part in np.array_split(index, -(-len(index) // PIECE)):
-        rows = np.asarray(resized(to_range(known.take(part)["x"], known.spec)), np.float64)
+    for piece in pieces(known, index, PIECE):
+        rows = np.asarray(resized(to_range(piece["x"], known.spec)), np.float64)
         total, products = total + rows.sum(0), products + rows.T @ rows
     mean = np.asarray(total) / len(index)
     covariance = np.asarray(products) / len(index) - np.outer(mean, mean)

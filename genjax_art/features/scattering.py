@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from genjax_art.data.batches import to_range
-from genjax_art.data.contract import Source
+from genjax_art.data.contract import Source, pieces
 from genjax_art.errors import UsageError
 from genjax_art.features.extractor import Extractor
 from genjax_art.metrics.stream import evenly
@@ -42,9 +42,8 @@ def build(known: Source, held: Source) -> Extractor:
         raise UsageError(f"feature extractor scattering needs pictures or clips, got arrays of {spec.shape}")
     step = jax.jit(of_clips if len(spec.space) == 3 else lambda x: scattering(reduced(x)))
 
-    index = evenly(len(known), MOST)
-    pieces = np.array_split(index, -(-len(index) // PIECE))
-    rows = np.concatenate([np.asarray(step(to_range(known.take(part)["x"], spec)), np.float64) for part in pieces])
+    some = pieces(known, evenly(len(known), MOST), PIECE)
+    rows = np.concatenate([np.asarray(step(to_range(piece["x"], spec)), np.float64) for piece in some])
     unit = np.maximum(rows.std(0), LEAST * rows.std(0).mean() or 1.0)
     weights = {"mean": rows.mean(0).astype(np.float32), "unit": unit.astype(np.float32)}
     mean, unit = (jnp.asarray(weights[name])[None] for name in ("mean", "unit"))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from genjax_art.data.contract import PIECE, Source, labels_of
+from genjax_art.data.contract import Source, labels_of, pieces
 from genjax_art.features.extractor import Extractor
 from genjax_art.features.kept import kept
 from genjax_art.metrics.seen import Seen
@@ -43,8 +43,7 @@ def _of_data(
     extractor: Extractor, data: Source, in_range: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, Float[np.ndarray, "n _"]]:
     def make() -> dict[str, np.ndarray]:
-        pieces = np.array_split(np.arange(len(data)), -(-len(data) // PIECE))
-        found = [extractor.of(in_range(data.take(part)["x"])) for part in pieces]
+        found = [extractor.of(in_range(rows["x"])) for rows in pieces(data)]
         return {name: np.concatenate([piece[name] for piece in found]) for name in found[0]}
 
     return kept(f"seen-by-{_plain(extractor.name)}", [extractor.digest], data, make)
