@@ -12,7 +12,7 @@ from helpers import thorough
 from small import small_networks
 
 from genjax_art.errors import UsageError
-from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
+from genjax_art.models.norms import ConditionalBatchNorm, LayerNorm, MinibatchDeviation, spectral
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
 
@@ -138,3 +138,15 @@ def test_a_discriminator_with_minibatch_deviation_sees_that_examples_are_alike(m
     np.testing.assert_array_equal(varied[4:], alike[4:])
     with pytest.raises(UsageError, match="groups of 4 needs a multiple of that on each device"):
         network.apply(variables, x[:6], mutable=["spectral"])
+
+
+@pytest.mark.parametrize(("shape", "bias"), [((4, 3, 5), True), ((6, 2), False)])
+def test_layer_norm_is_that_of_flax(shape, bias):
+    x = 3.0 + 2.0 * jax.random.normal(jax.random.key(0), shape)
+    flax, ours = nn.LayerNorm(use_bias=bias), LayerNorm(bias)
+    variables = ours.init(jax.random.key(1), x)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, flax.init(jax.random.key(1), x))
+    changed = jax.tree.map(lambda p: p + jnp.arange(float(shape[-1])), variables)
+    np.testing.assert_allclose(ours.apply(changed, x), flax.apply(changed, x), atol=1e-5)
+    constant = jnp.full(shape, 1e30)
+    assert np.isfinite(ours.apply(changed, constant)).all()

@@ -51,8 +51,22 @@ EXPERIMENTS = {
     "clips": dataclasses.replace(
         video_gan_experiment(conditional=True), objective=Component("video_gan", {"frames_judged": 2})
     ),
+    # clips in layers: of a GAN, and of a VAE, which finds them by attention
+    "layers of a GAN": dataclasses.replace(
+        video_gan_experiment(conditional=True),
+        model=Component("layers_gan", {"content": 3, "motion": 2, "state": 4, "width": 4, "conditional": True}),
+    ),
+    "layers of a VAE": dataclasses.replace(
+        vae_experiment(),
+        model=Component("layers_vae", {"content": 3, "width": 4, "hidden": 8, "recurrent": 6}),
+        objective=Component("video_vae", {"likelihood": "bernoulli"}),
+    ),
 }
-SPECS = {"clips": CLIP}  # else GREY
+SPECS = {
+    **dict.fromkeys(("clips", "layers of a GAN"), CLIP),
+    # fresh layers lie between pixels there: where they lie on them, slopes of their places jump
+    "layers of a VAE": ArraySpec((4, 9, 7, 1), kind="clip"),
+}  # else GREY
 
 
 @functools.cache
@@ -94,12 +108,13 @@ def assert_same(expected, actual, tolerance=1e-5):
     "name", ["gan with BatchNorm", *thorough(*(name for name in EXPERIMENTS if name != "gan with BatchNorm"))]
 )
 def test_all_modes_train_the_same(name):
-    expected = trained(name, "jit")
+    steps = 2 if name == "layers of a VAE" else 5  # its slopes are so steep that rounding grows tenfold in each
+    expected = trained(name, "jit", steps=steps)
     before = plan_and_start(name)[1].params
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before, expected[0].params)), strict=True)]
     assert np.median(moved) > 1e-3  # far above the tolerance: there is something to agree on
-    assert_same(expected, trained(name, "pmap"))
-    assert_same(expected, trained(name, "mesh"))
+    assert_same(expected, trained(name, "pmap", steps=steps))
+    assert_same(expected, trained(name, "mesh", steps=steps))
     if name == "vae":
         two = Mesh(np.array(jax.devices()[:2]), (DEVICE_AXIS,))
         assert_same(expected, trained(name, "mesh", mesh=two))

@@ -1,4 +1,4 @@
-"""Normalisation by labels, by weights or by the other examples of a batch; batch norm is in `layers.py`."""
+"""Normalisation by labels, by weights, by itself or by the other examples of a batch; batch norm is in `layers.py`."""
 
 from typing import Any, Literal
 
@@ -45,6 +45,24 @@ def normalised(
     if norm == "conditional_batch":
         return ConditionalBatchNorm(classes)(h, label, train)
     return BatchNorm()(h, train) if norm == "batch" else h
+
+
+class LayerNorm(nn.Module):
+    """Each position by the mean and the deviation of its own channels (Ba et al. 2016, arXiv:1607.06450), with learned
+    gain and bias: `nn.LayerNorm` with the same parameters, all of it in float32 at least."""
+
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+        exact, shape = wide(x), (x.shape[-1],)
+        off = exact - jnp.mean(exact, -1, keepdims=True)
+        y = off * jax.lax.rsqrt(jnp.mean(off**2, -1, keepdims=True) + 1e-6)
+        around = (1,) * (x.ndim - 1) + shape
+        y = y * wide(self.param("scale", nn.initializers.ones, shape)).reshape(around)
+        if self.bias:
+            y = y + wide(self.param("bias", nn.initializers.zeros, shape)).reshape(around)
+        return y.astype(x.dtype)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -39,10 +39,12 @@ class ToMoments(nn.Module):
     """Features to mu and logvar; logvar saturates smoothly, so that sigma and 1 / sigma stay finite."""
 
     latents: int
+    logvar: float = 0.0  # at first
 
     @nn.compact
     def __call__(self, h: Float[Array, "*b d"]) -> Moments:
-        mu, logvar = nn.Dense(self.latents, name="mu")(h), nn.Dense(self.latents, name="logvar")(h)
+        first = nn.initializers.constant(self.logvar)
+        mu, logvar = nn.Dense(self.latents, name="mu")(h), nn.Dense(self.latents, bias_init=first, name="logvar")(h)
         return Moments(wide(mu), MAX_LOGVAR * jnp.tanh(wide(logvar) / MAX_LOGVAR))
 
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from genjax_art.errors import unknown
+from genjax_art.errors import UsageError, unknown
 from genjax_art.keys import fold
 from genjax_art.latents import Latents, Spread
 from genjax_art.losses.variational import (
@@ -55,7 +55,7 @@ def build(
 
     Args:
       networks: `encoder`, `prior`, `decoder` and maybe `content_prior`, as in `models/video_vae.py`; without the last
-        the content's prior is standard normal.
+        the content's prior is standard normal. A decoder may name the `likelihoods` that it is made for.
       spec: of the data.
       transforms: the optimizer of `vae`.
       likelihood: how the decoder's outputs are read as p(x|f,z): a name in `LIKELIHOODS`, bernoulli, gaussian or
@@ -69,10 +69,12 @@ def build(
     `kl_weight`, the share of the weights that holds in this step.
 
     Raises:
-      UsageError: an unknown likelihood, or an option below 0.
+      UsageError: an unknown likelihood or one that the decoder is not for, or an option below 0.
     """
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
+    if likelihood not in (made_for := getattr(networks["decoder"], "likelihoods", (likelihood,))):
+        raise UsageError(f"this model's decoder is for {' or '.join(made_for)}: --objective.likelihood {made_for[0]}")
     check_objective(0, beta_content=beta_content, beta_motion=beta_motion, kl_warmup_steps=kl_warmup_steps)
     model = _VideoAutoencoder(
         networks["encoder"],

@@ -1,0 +1,60 @@
+"""Films of layers: pictures that move through a frame as they are, and whose light adds up on a dark ground.
+
+Layers of a film are those of Jojic & Frey 2001 ("Learning flexible sprites in video layers"), put in their places as by
+Jaderberg et al. 2015 (arXiv:1506.02025), without turns and scales.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from genjax_art.errors import UsageError
+from genjax_art.models.layers import wide
+from genjax_art.spec import ArraySpec
+
+Side = tuple[int, int]
+
+
+def hats(at: Float[Array, "*b"], extent: int, side: int) -> Float[Array, "*b extent side"]:
+    """Matrices that put a row of `side` pixels into one of `extent`: from its first pixel on at -1, up to its last one
+    at 1, in between to a share of a pixel (bilinear), and cut off beyond."""
+    first = (wide(at) + 1.0) * ((extent - side) / 2)
+    distance = jnp.arange(extent)[:, None] - jnp.arange(side)[None]
+    distance = distance.astype(first.dtype).reshape((1,) * at.ndim + distance.shape)
+    return jnp.maximum(0.0, 1.0 - jnp.abs(distance - first[..., None, None]))
+
+
+def darkness(
+    light: Float[Array, "b s k p q c"], place: Float[Array, "b t k 2"], space: Side, most: float
+) -> Float[Array, "b t h w c"]:
+    """log prod_k (1 - most * p_k): of the share of each pixel's light that no layer has, nats.
+
+    Args:
+      light: the layers' pictures, 0 to 1, of the clip (s: 1) or others for each frame (s: t).
+      place: how far down and right each is, from -1 to 1 within the frame.
+      space: height and width of the frame.
+      most: of its light that a layer can have, below 1 where it is to be finite.
+    """
+    extents = zip(space, light.shape[3:5], strict=True)
+    down, right = (hats(place[..., axis], *of).astype(light.dtype) for axis, of in enumerate(extents))
+    if light.shape[1] == 1:
+        shown = jnp.einsum("btkyp,bkpqc,btkxq->btkyxc", down, light[:, 0], right)
+    else:
+        shown = jnp.einsum("btkyp,btkpqc,btkxq->btkyxc", down, light, right)
+    return jnp.sum(jnp.log1p(-most * wide(shown)), 2)
+
+
+def side_of(spec: ArraySpec, share: float, model: str) -> Side:
+    """Height and width of a layer's picture that has this share of those of a frame.
+
+    Raises:
+      UsageError: the data are no clips, or a share that is none.
+    """
+    if len(spec.shape) != 4:
+        raise UsageError(
+            f"model {model} makes clips [frames, height, width, channels], not arrays of shape {spec.shape}: "
+            "choose clips with --data.name moving_digits, moving_shapes or clip_folder"
+        )
+    if not 0 < share <= 1:
+        raise UsageError(f"model {model}: share must be over 0 and at most 1, got {share:g}")
+    height, width = (max(1, round(share * extent)) for extent in spec.shape[1:3])
+    return height, width
