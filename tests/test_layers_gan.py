@@ -11,7 +11,7 @@ import pytest
 from genjax_art.errors import UsageError
 from genjax_art.latents import TYPICAL
 from genjax_art.models import layers_gan as model
-from genjax_art.models.moving_layers import hats
+from genjax_art.models.moving_layers import overlaps
 from genjax_art.objectives import video_gan
 from genjax_art.objectives.method import Weights
 from genjax_art.spec import ArraySpec
@@ -51,9 +51,9 @@ def test_a_frame_shows_the_clips_picture_at_its_place(made):
         variables, z, label, train=False, capture_intermediates=lambda part, _: part.name == "place"
     )
     place = np.tanh(np.asarray(dense["intermediates"]["place"]["__call__"][0]))
-    assert picture.shape == (3, 6, 8, 3) and place.shape == (3, 4, 2) and np.ptp(place) > 0.1
+    assert picture.shape == (3, 12, 16, 3) and place.shape == (3, 4, 2) and np.ptp(place) > 0.1
     for clip, frame in np.ndindex(3, 4):
-        down, right = (hats(jnp.asarray(place[clip, frame, i]), SPEC.shape[1 + i], (6, 8)[i]) for i in (0, 1))
+        down, right = (overlaps(jnp.asarray(place[clip, frame, i]), SPEC.shape[1 + i], (12, 16)[i], 2) for i in (0, 1))
         light = np.einsum("yp,pqc,xq->yxc", down, picture[clip], right)
         np.testing.assert_allclose(x[clip, frame], 2 * light - 1, atol=1e-3)
     each = z | {"content": jnp.repeat(z["content"][:, None], 4, 1)}

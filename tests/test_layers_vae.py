@@ -9,7 +9,7 @@ import pytest
 from genjax_art.errors import UsageError
 from genjax_art.latents import TYPICAL, example_keys
 from genjax_art.models import layers_vae as model
-from genjax_art.models.moving_layers import hats
+from genjax_art.models.moving_layers import overlaps
 from genjax_art.objectives import video_vae
 from genjax_art.objectives.method import Weights
 from genjax_art.spec import ArraySpec
@@ -43,15 +43,16 @@ def weights():
     return filled(method_of())
 
 
-@pytest.mark.parametrize(("extent", "side"), [(8, 4), (9, 4), (5, 5), (4, 1)])
-def test_a_row_is_put_from_border_to_border(extent, side):
-    row = np.arange(1.0, side + 1)
-    room = extent - side
+@pytest.mark.parametrize(("extent", "side", "fine"), [(8, 4, 1), (9, 4, 2), (5, 5, 1), (4, 1, 1), (6, 9, 3)])
+def test_a_row_is_put_from_border_to_border(extent, side, fine):
+    """Each pixel gets what lies on it: the difference of a running sum between its two ends."""
+    row, room = np.arange(1.0, side + 1), extent - side / fine
+    sums = np.concatenate([[0], np.cumsum(row)]) / fine
     for first in np.linspace(-1.5, room + 1.5, 13):
         at = 2 * first / room - 1 if room else 0.0
-        first = first if room else 0.0
-        expected = np.interp(np.arange(extent) - first, np.arange(-1, side + 1), [0, *row, 0], left=0, right=0)
-        np.testing.assert_allclose(hats(jnp.asarray([at]), extent, side)[0] @ row, expected, atol=1e-5)
+        ends = np.interp(np.arange(extent + 1), (first if room else 0.0) + np.arange(side + 1) / fine, sums)
+        put = overlaps(jnp.asarray([at]), extent, side, fine)[0] @ row
+        np.testing.assert_allclose(put, np.diff(ends), atol=1e-5)
 
 
 def test_light_of_layers_adds_up(weights):

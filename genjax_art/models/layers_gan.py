@@ -72,6 +72,7 @@ class Generator(nn.Module):
     norm: GeneratorNorm
     classes: int  # 0: unconditional
     side: Side
+    fine: int
 
     def draw(self, normal: Callable[..., Array], key: Array, n: int, frames: int | None = None) -> Latents:
         """Latents of n clips, content [n, layers * each] and motion [n, frames, m], that normal(key, shape) draws."""
@@ -84,11 +85,12 @@ class Generator(nn.Module):
         content = content if content.ndim == 3 else content[:, None]
         rows, times = content.shape[:2]
         each = None if label is None else jnp.repeat(label, times * self.layers, 0)
-        pictures = Pictures(self.side, self.spec.channels, self.width, self.growth, self.norm, self.classes)
+        lines, columns = (self.fine * extent for extent in self.side)
+        pictures = Pictures((lines, columns), self.spec.channels, self.width, self.growth, self.norm, self.classes)
         light = pictures(content.reshape(rows * times * self.layers, self.each), each, train)
-        light = light.reshape(rows, times, self.layers, *self.side, self.spec.channels)
+        light = light.reshape(rows, times, self.layers, lines, columns, self.spec.channels)
         height, breadth = self.spec.space[1:]
-        dark = darkness(light, self.places(noise, label), (height, breadth), MOST_LIGHT)
+        dark = darkness(light, self.places(noise, label), (height, breadth), MOST_LIGHT, self.fine)
         return self.spec.low - (self.spec.high - self.spec.low) * jnp.expm1(dark)
 
     def places(self, noise: Float[Array, "b t m"], label: Label | None) -> Float[Array, "b t k 2"]:
@@ -119,6 +121,7 @@ def build(
     discriminator_norm: DiscriminatorNorm = "none",
     conditional: bool = False,
     share: float = 0.5,
+    fine: int = 2,
 ) -> dict[str, nn.Module]:
     """Networks of a GAN of clips: generator, judge of frames, judge of clips; z {content [b, layers * c], motion
     [b, t, m]}.
@@ -139,6 +142,8 @@ def build(
       conditional: all networks get the class label: the generator beside both kinds of latents, the judges by
         projection (arXiv:1802.05637).
       share: of a frame's height and width that the picture of a layer has; things in it should fit.
+      fine: pixels of that picture, along each axis, in the room of one of the frame: with more, edges are as sharp
+        wherever it is.
 
     Raises:
       UsageError: the data are no clips, or a share that is none.
@@ -150,7 +155,9 @@ def build(
         return dcgan.Discriminator(width, growth, kernel, discriminator_norm, 0, classes, 0, False)
 
     return {
-        "generator": Generator(spec, layers, content, motion, state, width, growth, generator_norm, classes, side),
+        "generator": Generator(
+            spec, layers, content, motion, state, width, growth, generator_norm, classes, side, fine
+        ),
         "frames": judge(frames_width),
         "clips": judge(clips_width),
     }

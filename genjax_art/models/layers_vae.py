@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from genjax_art.models.coupling import Coupling
 from genjax_art.models.layers import Conv, coarsest, crop, pyramid, wide
-from genjax_art.models.moving_layers import Side, darkness, hats, side_of
+from genjax_art.models.moving_layers import Side, darkness, overlaps, side_of
 from genjax_art.models.norms import LayerNorm
 from genjax_art.models.recurrent import GRU
 from genjax_art.models.video_vae import COUPLING_UNITS, Moments, ToMoments, he
@@ -26,6 +26,7 @@ from genjax_art.spec import ArraySpec, Label
 ROUNDS = 3  # of attention over the whole clip
 COARSE = 15  # places of an axis, at most, that attention chooses from
 PLACES = 1.5  # times the mean place that a layer won is where it is taken to be at first: attention is never all of it
+FAR = 0.1  # of a frame, as its step from one to the next: the prior's numbers are of about 1 in it
 FAINT = -3.0  # log-odds of the pixels of a fresh layer
 LEAST_LIGHT = 2e-4  # of a pixel on which no layer shines: log-odds stay finite
 
@@ -117,7 +118,7 @@ class Encoder(nn.Module):
         """Features of what is seen at a layer's place, in the mean of all frames."""
         b, t, height, width, _ = x.shape
         extents = zip((height, width), self.side, strict=True)
-        down, right = (hats(place[..., axis], *of).astype(x.dtype) for axis, of in enumerate(extents))
+        down, right = (overlaps(place[..., axis], *of).astype(x.dtype) for axis, of in enumerate(extents))
         window = jnp.einsum("btkyp,btyxc,btkxq->bkpqc", down, x, right) / t
         h = window.reshape(-1, *window.shape[2:])
         for level, stride in enumerate(pyramid(self.side, above=8)):
@@ -147,12 +148,12 @@ class Prior(nn.Module):
         path = jnp.swapaxes(z.reshape(*z.shape[:2], self.layers, 2), 1, 2).reshape(-1, z.shape[1], 2)
         last = jnp.pad(path[:, :-1], ((0, 0), (1, 0), (0, 0)))
         step = jnp.pad(jnp.diff(path, axis=1)[:, :-1], ((0, 0), (2, 0), (0, 0)))[:, : z.shape[1]]
-        mu, logvar = self.moments(self.cell(jnp.concatenate([last, step], -1), self._start(last)))
+        mu, logvar = self.moments(self.cell(self._see(last, step), self._start(last)))
 
         def apart(v: Float[Array, "p t 2"]) -> Float[Array, "b t m"]:
             return jnp.swapaxes(v.reshape(len(z), self.layers, -1, 2), 1, 2).reshape(z.shape)
 
-        return Moments(apart(mu + wide(last) + wide(step)), apart(logvar))
+        return Moments(apart(FAR * mu + wide(last) + wide(step)), apart(logvar))
 
     def drive(self, noise: Float[Array, "b t m"], label: Label | None = None) -> Float[Array, "b t m"]:
         """Motion from standard normal noise: z_t = mu_t + sigma_t noise_t, one after another."""
@@ -162,9 +163,9 @@ class Prior(nn.Module):
             module: "Prior", carry: tuple[Array, Array, Array], at: tuple[Array, Array]
         ) -> tuple[tuple[Array, Array, Array], Array]:
             (state, last, step), (noise, moving) = carry, at
-            state = module.cell.step(state, jnp.concatenate([last, step], -1))
+            state = module.cell.step(state, module._see(last, step))
             mu, logvar = module.moments(state)
-            z = (wide(last) + wide(step) + mu + jnp.exp(0.5 * logvar) * noise).astype(noise.dtype)
+            z = (wide(last) + wide(step) + FAR * mu + jnp.exp(0.5 * logvar) * noise).astype(noise.dtype)
             return (state, z, jnp.where(moving, z - last, 0.0)), z
 
         scan = nn.scan(body, variable_broadcast="params", split_rngs={"params": False})
@@ -177,6 +178,9 @@ class Prior(nn.Module):
 
     def _start(self, path: Float[Array, "p t 2"]) -> Float[Array, "p h"]:
         return jnp.zeros((len(path), self.recurrent), path.dtype)
+
+    def _see(self, last: Float[Array, "p *t 2"], step: Float[Array, "p *t 2"]) -> Float[Array, "p *t 4"]:
+        return jnp.concatenate([last, step / FAR], -1)
 
 
 class Decoder(nn.Module):

@@ -14,17 +14,18 @@ from genjax_art.spec import ArraySpec
 Side = tuple[int, int]
 
 
-def hats(at: Float[Array, "*b"], extent: int, side: int) -> Float[Array, "*b extent side"]:
-    """Matrices that put a row of `side` pixels into one of `extent`: from its first pixel on at -1, up to its last one
-    at 1, in between to a share of a pixel (bilinear), and cut off beyond."""
-    first = (wide(at) + 1.0) * ((extent - side) / 2)
-    distance = jnp.arange(extent)[:, None] - jnp.arange(side)[None]
-    distance = distance.astype(first.dtype).reshape((1,) * at.ndim + distance.shape)
-    return jnp.maximum(0.0, 1.0 - jnp.abs(distance - first[..., None, None]))
+def overlaps(at: Float[Array, "*b"], extent: int, side: int, fine: int = 1) -> Float[Array, "*b extent side"]:
+    """Matrices that put a row of `side` pixels into one of `extent`, `fine` of them in the room of one: each is shared
+    by the pixels that it lies on. From the first pixel on at -1, up to the last one at 1, cut off beyond."""
+    first = ((wide(at) + 1.0) * ((extent - side / fine) / 2))[..., None, None]
+    around = (1,) * at.ndim
+    begin = first + (jnp.arange(side, dtype=first.dtype) / fine).reshape(*around, 1, side)
+    pixel = jnp.arange(extent, dtype=first.dtype).reshape(*around, extent, 1)
+    return jnp.maximum(jnp.minimum(pixel + 1.0, begin + 1.0 / fine) - jnp.maximum(pixel, begin), 0.0)
 
 
 def darkness(
-    light: Float[Array, "b s k p q c"], place: Float[Array, "b t k 2"], space: Side, most: float
+    light: Float[Array, "b s k p q c"], place: Float[Array, "b t k 2"], space: Side, most: float, fine: int = 1
 ) -> Float[Array, "b t h w c"]:
     """log prod_k (1 - most * p_k): of the share of each pixel's light that no layer has, nats.
 
@@ -33,9 +34,10 @@ def darkness(
       place: how far down and right each is, from -1 to 1 within the frame.
       space: height and width of the frame.
       most: of its light that a layer can have, below 1 where it is to be finite.
+      fine: pixels of a picture, along an axis, in the room of one of the frame.
     """
     extents = zip(space, light.shape[3:5], strict=True)
-    down, right = (hats(place[..., axis], *of).astype(light.dtype) for axis, of in enumerate(extents))
+    down, right = (overlaps(place[..., axis], *of, fine).astype(light.dtype) for axis, of in enumerate(extents))
     if light.shape[1] == 1:
         shown = jnp.einsum("btkyp,bkpqc,btkxq->btkyxc", down, light[:, 0], right)
     else:

@@ -34,6 +34,6 @@ EXPERIMENT = Experiment(
         },
     ),
     optimizers={"frames": _adam, "clips": _adam, "generator": _adam},
-    run=RunOptions(batch_size=16, steps=5_000, sample_every=250, save_every=500),
+    run=RunOptions(batch_size=16, steps=4_000, sample_every=250, save_every=500),
     ema_half_life={"generator": 8_000.0},
 )
