@@ -32,7 +32,7 @@ def of_each_kind() -> list[str]:
 # of the same networks and game as another one, with labels or without, in other sizes
 LIKE_OTHERS = ("dcgan", "mocogan-sprites", "r3gan-cifar10", "sngan-cifar10")
 # whose game another one plays with other networks, which have tests of their own, or that are trained in those
-TRAINED_ELSEWHERE = ("can-art", "conv-vae", "mlp-gan", "music-vae-small", "r3gan-small")
+TRAINED_ELSEWHERE = ("can-art", "conv-vae", "mlp-gan", "music-vae-small", "r3gan-small", "video-vae-digits")
 WITHOUT_CONVOLUTIONS = ("muse-gan-small", "music-vae-small")
 OFTEN = [name for name in of_each_kind() if name not in LIKE_OTHERS]
 
