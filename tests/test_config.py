@@ -144,7 +144,7 @@ def refused(experiment, message, kind=UsageError, spec=GREY):
 
 def test_unknown_names_list_the_known_ones():
     known = ", ".join(parts.names(models))
-    assert "dcgan" in known and "layers" not in known
+    assert "dcgan" in known and "layers" not in parts.names(models)
     refused(
         dataclasses.replace(gan_experiment(), model=Component("perceptron")),
         f"unknown model 'perceptron'; known: {known}",

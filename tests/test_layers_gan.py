@@ -90,5 +90,7 @@ def test_numbers_are_finite_at_extremes(made):
 def test_what_it_is_not_for():
     with pytest.raises(UsageError, match=r"layers_gan makes clips .* moving_digits"):
         model.build(ArraySpec((8, 8, 3)))
-    with pytest.raises(UsageError, match="share must be over 0"):
-        model.build(SPEC, share=0.0)
+    wrong = (({"share": 0.0}, "share must be over 0"), ({"layers": 0}, "layers must be"), ({"fine": 0}, "fine must be"))
+    for options, words in wrong:
+        with pytest.raises(UsageError, match=words):
+            model.build(SPEC, **options)

@@ -156,5 +156,7 @@ def test_what_it_is_not_for():
     for share in (0.0, 1.5):
         with pytest.raises(UsageError, match=f"at most 1, got {share:g}"):
             model.build(SPEC, share=share)
+    with pytest.raises(UsageError, match="layers must be at least 1, got 0"):
+        model.build(SPEC, layers=0)
     with pytest.raises(UsageError, match=r"for bernoulli: --objective\.likelihood bernoulli"):
         video_vae.build(model.build(SPEC, **TINY), SPEC, {"vae": optax.adam(1e-3)}, likelihood="gaussian")

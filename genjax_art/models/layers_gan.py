@@ -23,7 +23,7 @@ from genjax_art.models.mocogan import Activated
 from genjax_art.models.moving_layers import Side, darkness, side_of
 from genjax_art.models.norms import GeneratorNorm
 from genjax_art.models.recurrent import GRU
-from genjax_art.spec import ArraySpec, Label
+from genjax_art.spec import ArraySpec, Key, Label
 
 MOST_LIGHT = 0.9999  # of all that a layer can have: what shines behind it is never out of reach
 
@@ -74,7 +74,7 @@ class Generator(nn.Module):
     side: Side
     fine: int
 
-    def draw(self, normal: Callable[..., Array], key: Array, n: int, frames: int | None = None) -> Latents:
+    def draw(self, normal: Callable[..., Array], key: Key, n: int, frames: int | None = None) -> Latents:
         """Latents of n clips, content [n, layers * each] and motion [n, frames, m], that normal(key, shape) draws."""
         shapes = {"content": (n, self.layers * self.each), "motion": (n, frames or self.spec.shape[0], self.motion)}
         return {name: normal(fold(key, name), shape) for name, shape in shapes.items()}
@@ -146,9 +146,9 @@ def build(
         wherever it is.
 
     Raises:
-      UsageError: the data are no clips, or a share that is none.
+      UsageError: the data are no clips, a share that is none, or no layers.
     """
-    side = side_of(spec, share, "layers_gan")
+    side = side_of(spec, share, "layers_gan", layers=layers, fine=fine)
     classes = len(spec.classes) if conditional else 0
 
     def judge(width: int) -> dcgan.Discriminator:

@@ -260,9 +260,9 @@ def build(
       share: of a frame's height and width that the picture of a layer has; things in it should fit.
 
     Raises:
-      UsageError: the data are no clips, or a share that is none.
+      UsageError: the data are no clips, a share that is none, or no layers.
     """
-    side = side_of(spec, share, "layers_vae")
+    side = side_of(spec, share, "layers_vae", layers=layers)
     learned = {"content_prior": Coupling(layers * content, couplings, COUPLING_UNITS)} if couplings else {}
     return {
         **learned,

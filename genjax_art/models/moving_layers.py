@@ -45,11 +45,11 @@ def darkness(
     return jnp.sum(jnp.log1p(-most * wide(shown)), 2)
 
 
-def side_of(spec: ArraySpec, share: float, model: str) -> Side:
+def side_of(spec: ArraySpec, share: float, model: str, **counts: int) -> Side:
     """Height and width of a layer's picture that has this share of those of a frame.
 
     Raises:
-      UsageError: the data are no clips, or a share that is none.
+      UsageError: the data are no clips, a share that is none, or one of `counts` is below 1.
     """
     if len(spec.shape) != 4:
         raise UsageError(
@@ -58,5 +58,8 @@ def side_of(spec: ArraySpec, share: float, model: str) -> Side:
         )
     if not 0 < share <= 1:
         raise UsageError(f"model {model}: share must be over 0 and at most 1, got {share:g}")
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"model {model}: {name} must be at least 1, got {count}")
     height, width = (max(1, round(share * extent)) for extent in spec.shape[1:3])
     return height, width
