@@ -154,11 +154,27 @@ def pyramid(space: tuple[int, ...], above: int) -> tuple[tuple[int, ...], ...]:
     return tuple(strides)
 
 
+def check_clips(spec: ArraySpec, model: str) -> None:
+    """Raises UsageError where the data are no clips."""
+    if len(spec.shape) != 4:
+        raise UsageError(
+            f"model {model} makes clips [frames, height, width, channels], not arrays of shape {spec.shape}: "
+            "choose clips with --data.name moving_shapes, moving_digits or clip_folder"
+        )
+
+
 def coarsest(space: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
     """The extents that are left of `space` below all `strides`."""
     for stride in strides:
         space = tuple(-(-n // s) for n, s in zip(space, stride, strict=True))
     return space
+
+
+def upsample(x: Float[Array, "b *space c"], stride: tuple[int, ...]) -> Float[Array, "b *space2 c"]:
+    """Each position repeated `stride` times along each axis."""
+    for axis, s in enumerate(stride, 1):
+        x = jnp.repeat(x, s, axis)
+    return x
 
 
 def crop(x: Float[Array, "b *space c"], space: tuple[int, ...]) -> Float[Array, "b *space2 c"]:

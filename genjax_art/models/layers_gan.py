@@ -16,10 +16,9 @@ from jaxtyping import Array, Float
 
 from genjax_art.keys import fold
 from genjax_art.latents import Latents
-from genjax_art.models import dcgan
 from genjax_art.models.dcgan import DiscriminatorNorm, glorot
-from genjax_art.models.layers import Conv, coarsest, crop, one_hot, pyramid, wide
-from genjax_art.models.mocogan import Activated
+from genjax_art.models.layers import Conv, coarsest, crop, one_hot, pyramid, upsample, wide
+from genjax_art.models.mocogan import KICK, Activated, judges, motion_codes, repeated
 from genjax_art.models.moving_layers import Side, darkness, side_of
 from genjax_art.models.norms import GeneratorNorm
 from genjax_art.models.recurrent import GRU
@@ -49,9 +48,7 @@ class Pictures(nn.Module):
         h = nn.Dense(prod(base) * width, use_bias=bias, name="base")(h).reshape(-1, *base, width)
         h = Activated(self.norm, self.classes)(h, label, train)
         for level in reversed(range(len(strides))):
-            for axis, stride in enumerate(strides[level], 1):
-                h = jnp.repeat(h, stride, axis)
-            h = crop(h, coarsest(self.side, strides[:level]))
+            h = crop(upsample(h, strides[level]), coarsest(self.side, strides[:level]))
             width = self.width * self.growth**level
             h = Conv(width, bias=bias, kernel_init=glorot, name=f"level_{level}")(h)
             h = Activated(self.norm, self.classes)(h, label, train)
@@ -94,13 +91,12 @@ class Generator(nn.Module):
         return self.spec.low - (self.spec.high - self.spec.low) * jnp.expm1(dark)
 
     def places(self, noise: Float[Array, "b t m"], label: Label | None) -> Float[Array, "b t k 2"]:
-        """Where the layers are: the first frame's noise chooses the state to start from, each frame's moves it."""
+        """Where the layers are."""
         if label is not None:
-            hot = one_hot(label, self.classes, noise.dtype)[:, None]
-            noise = jnp.concatenate([noise, jnp.broadcast_to(hot, (*noise.shape[:2], self.classes))], -1)
-        start = jnp.tanh(nn.Dense(self.state, name="start")(noise[:, 0]))
-        kick = self.param("kick", nn.initializers.constant(0.1), (noise.shape[-1],))
-        codes = GRU(self.state, name="codes")(noise * kick[None, None], start)
+            hot = repeated(one_hot(label, self.classes, noise.dtype), noise.shape[1])
+            noise = jnp.concatenate([noise, hot], -1)
+        kick = self.param("kick", KICK, (noise.shape[-1],))
+        codes = motion_codes(noise, nn.Dense(self.state, name="start"), kick, GRU(self.state, name="codes"))
         place = jnp.tanh(wide(nn.Dense(2 * self.layers, name="place")(codes)))
         return place.reshape(*place.shape[:2], self.layers, 2)
 
@@ -151,13 +147,9 @@ def build(
     side = side_of(spec, share, "layers_gan", layers=layers, fine=fine)
     classes = len(spec.classes) if conditional else 0
 
-    def judge(width: int) -> dcgan.Discriminator:
-        return dcgan.Discriminator(width, growth, kernel, discriminator_norm, 0, classes, 0, False)
-
     return {
         "generator": Generator(
             spec, layers, content, motion, state, width, growth, generator_norm, classes, side, fine
         ),
-        "frames": judge(frames_width),
-        "clips": judge(clips_width),
+        **judges(frames_width, clips_width, growth, kernel, discriminator_norm, classes),
     }

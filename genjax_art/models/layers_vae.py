@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax_art.models.coupling import Coupling
-from genjax_art.models.layers import Conv, coarsest, crop, pyramid, wide
+from genjax_art.models.layers import Conv, coarsest, crop, pyramid, upsample, wide
 from genjax_art.models.moving_layers import Side, darkness, overlaps, side_of
 from genjax_art.models.norms import LayerNorm
 from genjax_art.models.recurrent import GRU
@@ -228,9 +228,7 @@ class Decoder(nn.Module):
         h = nn.Dense(rows * columns * 2 * self.width, kernel_init=he, name="base")(h)
         h = nn.relu(h).reshape(-1, rows, columns, 2 * self.width)
         for level in reversed(range(len(strides))):
-            for axis, stride in enumerate(strides[level], 1):
-                h = jnp.repeat(h, stride, axis)
-            h = crop(h, coarsest(self.side, strides[:level]))
+            h = crop(upsample(h, strides[level]), coarsest(self.side, strides[:level]))
             h = nn.relu(Conv(2 * self.width, 3, kernel_init=he, name=f"level_{level}")(h))
         return Conv(self.spec.channels, 3, name="last")(h)
 

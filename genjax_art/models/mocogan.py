@@ -28,6 +28,7 @@ from genjax_art.spec import ArraySpec, Key, Label
 
 Latents = dict[str, Array]
 Finish = Literal["transposed", "convolution"]
+KICK = nn.initializers.constant(0.1)  # how far the noise of a frame moves the state, at first
 
 
 class Activated(nn.Module):
@@ -87,9 +88,7 @@ class Generator(nn.Module):
             hot = repeated(one_hot(label, self.classes, noise.dtype), frames)
             content, noise = (jnp.concatenate([own, hot], -1) for own in (content, noise))
             label = jnp.repeat(label, frames, 0)
-        start = jnp.tanh(nn.Dense(self.state)(noise[:, 0]))
-        kick = self.param("kick", nn.initializers.constant(0.1), (noise.shape[-1],))
-        codes = GRU(self.state)(noise * kick[None, None], start)
+        codes = motion_codes(noise, nn.Dense(self.state), self.param("kick", KICK, (noise.shape[-1],)), GRU(self.state))
         each = jnp.concatenate([content, codes], -1)
         x = self.pictures(each.reshape(rows * frames, -1), label, train)
         return x.reshape(rows, frames, *x.shape[1:])
@@ -113,9 +112,31 @@ class Generator(nn.Module):
         return into_range(crop(h, space), self.spec)
 
 
+def motion_codes(
+    noise: Float[Array, "b t m"], start: nn.Dense, kick: Float[Array, " m"], cell: GRU
+) -> Float[Array, "b t s"]:
+    """The motion code of each frame: the noise of the first one chooses the state to start from, that of each moves it,
+    each number by its `kick`."""
+    return cell(noise * kick[None, None], jnp.tanh(start(noise[:, 0])))
+
+
 def repeated(rows: Float[Array, "b d"], frames: int) -> Float[Array, "b t d"]:
     """The same numbers for each frame."""
     return jnp.broadcast_to(rows[:, None], (len(rows), frames, rows.shape[-1]))
+
+
+def judges(
+    frames_width: int,
+    clips_width: int,
+    growth: int,
+    kernel: int,
+    norm: DiscriminatorNorm,
+    classes: int,
+    remat: bool = False,
+) -> dict[str, nn.Module]:
+    """One of single frames, one of clips; the options are those of `build`."""
+    widths = {"frames": frames_width, "clips": clips_width}
+    return {name: dcgan.Discriminator(w, growth, kernel, norm, 0, classes, 0, remat) for name, w in widths.items()}
 
 
 def build(
@@ -163,13 +184,9 @@ def build(
         raise UsageError(f"mocogan makes clips (frames, height, width, channels), not {spec.shape}: choose dcgan")
     classes = len(spec.classes) if conditional else 0
 
-    def judge(width: int) -> dcgan.Discriminator:
-        return dcgan.Discriminator(width, growth, kernel, discriminator_norm, 0, classes, 0, remat)
-
     return {
         "generator": Generator(
             spec, content, motion, state, width, growth, kernel, generator_norm, classes, finish, remat
         ),
-        "frames": judge(frames_width),
-        "clips": judge(clips_width),
+        **judges(frames_width, clips_width, growth, kernel, discriminator_norm, classes, remat),
     }

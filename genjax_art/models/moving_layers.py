@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import wide
+from genjax_art.models.layers import check_clips, wide
 from genjax_art.spec import ArraySpec
 
 Side = tuple[int, int]
@@ -51,11 +51,7 @@ def side_of(spec: ArraySpec, share: float, model: str, **counts: int) -> Side:
     Raises:
       UsageError: the data are no clips, a share that is none, or one of `counts` is below 1.
     """
-    if len(spec.shape) != 4:
-        raise UsageError(
-            f"model {model} makes clips [frames, height, width, channels], not arrays of shape {spec.shape}: "
-            "choose clips with --data.name moving_digits, moving_shapes or clip_folder"
-        )
+    check_clips(spec, model)
     if not 0 < share <= 1:
         raise UsageError(f"model {model}: share must be over 0 and at most 1, got {share:g}")
     for name, count in counts.items():

@@ -12,18 +12,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import BatchNorm, Conv, again, coarsest, crop, into_range, pyramid, wide
+from genjax_art.models.layers import BatchNorm, Conv, again, coarsest, crop, into_range, pyramid, upsample, wide
 from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
 from genjax_art.spec import ArraySpec, Label
 
 glorot = nn.initializers.glorot_uniform()
-
-
-def upsample(x: Float[Array, "b *space c"], stride: tuple[int, ...]) -> Float[Array, "b *space2 c"]:
-    """Each position repeated `stride` times along each axis."""
-    for axis, s in enumerate(stride, 1):
-        x = jnp.repeat(x, s, axis)
-    return x
 
 
 def downsample(x: Float[Array, "b *space c"], stride: tuple[int, ...]) -> Float[Array, "b *space2 c"]:

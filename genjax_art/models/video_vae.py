@@ -17,9 +17,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax_art.errors import UsageError
 from genjax_art.models.coupling import Coupling
-from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, one_hot, pyramid, wide
+from genjax_art.models.layers import Conv, ConvTranspose, again, check_clips, coarsest, crop, one_hot, pyramid, wide
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec, Label
 
@@ -223,11 +222,7 @@ def build(
     Raises:
       UsageError: the data are no clips.
     """
-    if len(spec.shape) != 4:
-        raise UsageError(
-            f"model video_vae makes clips [frames, height, width, channels], not arrays of shape {spec.shape}: "
-            "choose clips with --data.name moving_shapes, moving_digits or clip_folder"
-        )
+    check_clips(spec, "video_vae")
     classes = len(spec.classes) if conditional else 0
     learned = {"content_prior": Coupling(content, couplings, COUPLING_UNITS)} if couplings else {}
     return {
