@@ -12,19 +12,22 @@ from PIL import Image
 if TYPE_CHECKING:  # conftest imports this before the types are checked of what is imported then
     from genjax_art.data.contract import Source
 
+AXES = re.compile(r"dim_(numbers|labels)")
+IN_ORDER = re.compile(r"\[b, ([\d, ]+)f\]x\[\1i, o\]->\[b, \1f\]|b(\d+)f_\2io->b\2f")
 DILATION = re.compile(r"lhs_dilate ?= ?(\[[\d, ]+\]|[\dx]+)|batch_group_count ?= ?(\d+)")
 
 
 def slow_convolutions(text: str) -> list[str]:
-    """The lines of a CPU module that hold a convolution with dilated input or batch groups.
+    """The lines of a CPU module that hold a convolution with dilated input or batch groups, or not channels last.
 
-    XLA runs those in a slow loop on CPU. `text` is what `jax.jit(f).lower(...).as_text()` (StableHLO) or
-    `.compile().as_text()` (HLO) of it gives.
+    XLA runs those in a slow loop on CPU; it puts axes in order itself, but not in the body of a `lax.scan`. `text` is
+    what `jax.jit(f).lower(...).as_text()` (StableHLO) or `.compile().as_text()` (HLO) of it gives.
     """
     return [
         line.strip()
         for line in text.splitlines()
         if any(set(re.findall(r"\d+", match[0])) != {"1"} for match in DILATION.finditer(line))
+        or (AXES.search(line) and not IN_ORDER.search(line))
     ]
 
 

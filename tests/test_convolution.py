@@ -158,6 +158,14 @@ def test_checker_sees_the_slow_forms_of_lax_and_none_of_ours(how, groups, stride
     assert "convolution" in ours and not slow_convolutions(ours)
 
 
+def test_checker_sees_axes_out_of_order():
+    def exchanged(x, y):
+        return lax.conv_general_dilated(x, y, (1, 1), "VALID", dimension_numbers=("CHWN", "IHWO", "HWNC"))
+
+    x = normal(0, 2, 8, 8, 4)
+    assert len(slow_convolutions(jax.jit(exchanged).lower(x, x[:, :6, :6]).as_text())) == 1
+
+
 # Under every transformation.
 
 CONVOLUTIONS = {

@@ -121,14 +121,27 @@ def kernel_gradient(x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geome
 
 
 def _exchanged(x: Array, y: Array, g: Geometry, pads: Sequence[tuple[int, int]]) -> Array:
-    """x convolved with the dilated kernel ȳ, batch and channels having changed places."""
+    """x convolved with the dilated kernel ȳ, batch and channels having changed places.
+
+    They are transposed here, though dimension numbers could say it: XLA does the same for these, but not in loops.
+    """
     rank = len(g.space)
-    convolve = partial(lax.conv_general_dilated, window_strides=(1,) * rank, padding=pads, rhs_dilation=g.strides)
+    numbers = layout(rank, "N.C", ".IO", "N.C")
     if g.groups == 1:
-        return convolve(x, y, dimension_numbers=layout(rank, "C.N", "I.O", ".NC"))
-    x = jnp.moveaxis(x.reshape(*x.shape[:-1], g.groups, -1), 0, -2)  # a group's features are its batch
-    x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-    return convolve(x, y, dimension_numbers=layout(rank, ".CN", "I.O", ".NC"), feature_group_count=g.groups)
+        x = jnp.swapaxes(x, 0, -1)
+    else:
+        x = jnp.moveaxis(x.reshape(*x.shape[:-1], g.groups, -1), 0, -2)  # a group's features are its batch
+        x = jnp.moveaxis(x.reshape(*x.shape[:-3], -1, x.shape[-1]), -1, 0)
+    w = lax.conv_general_dilated(
+        x,
+        jnp.moveaxis(y, 0, -2),
+        (1,) * rank,
+        pads,
+        rhs_dilation=g.strides,
+        dimension_numbers=numbers,
+        feature_group_count=g.groups,
+    )
+    return jnp.moveaxis(w, 0, -2)
 
 
 def _convolve(x: Array, w: Array, strides: Sequence[int], pads: Sequence[tuple[int, int]], groups: int) -> Array:
