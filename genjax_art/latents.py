@@ -6,6 +6,7 @@ A method's latents are any pytree: one array [n, d], one array per level of a hi
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -52,6 +53,7 @@ class Spread:
 TYPICAL = Spread()
 
 
+@partial(jax.jit, static_argnums=1)
 def example_keys(key: Key, n: int) -> Keys:
     """n keys, one for each example: what an example draws depends on its place, not on how many there are."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n, dtype=jnp.uint32))

@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -146,9 +147,17 @@ def in_chunks(step: Callable[..., Any], *arrays: Any) -> Any:
     size = min(CHUNK, n)
     pieces = []
     for start in range(0, n, size):
-        index = np.arange(start, start + size) % n
-        pieces.append(jax.device_get(step(*(jax.tree.map(lambda a: a[index], tree) for tree in arrays))))  # noqa: B023
+        some = partial(_rows, index=np.arange(start, start + size) % n)
+        pieces.append(jax.device_get(step(*(jax.tree.map(some, tree) for tree in arrays))))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *pieces)
+
+
+def _rows(array: Any, index: Int[np.ndarray, " k"]) -> Any:
+    """Of keys by way of their numbers: JAX would compile six programs to index them."""
+    if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return array[index]
+    numbers = np.asarray(jax.random.key_data(array))[index]
+    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
 
 
 def sample(

@@ -23,6 +23,8 @@ from genjax_art.parts import is_outside
 # a batch in the spec's range to {"features": [b, d]}, and "logits" [b, classes] of an extractor that classifies
 Apply = Callable[[Float[Array, "b *shape"]], Mapping[str, Float[Array, "b _"]]]
 
+PRODUCTS = "highest"  # of all products, so that figures of a GPU and of a CPU are of the same features
+
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
@@ -58,7 +60,11 @@ class Extractor:
 
     @cached_property
     def step(self) -> Apply:
-        return jax.jit(self.apply)
+        def exact(x: Float[Array, "b *shape"]) -> Mapping[str, Float[Array, "b _"]]:
+            with jax.default_matmul_precision(PRODUCTS):
+                return self.apply(x)
+
+        return jax.jit(exact)
 
     def figure(self, kind: str) -> str:
         """What a figure that has its meaning from the features is called: FD-own, or FID of Inception v3."""
@@ -98,7 +104,8 @@ def build_extractor(name: str, known: Source, held: Source, **options: Any) -> E
       RunError: it cannot be had for these data.
     """
     part = find_extractor(name)
-    built = part(known, held, **parts.complete(part, "feature extractor", name, options))
+    with jax.default_matmul_precision(PRODUCTS):
+        built = part(known, held, **parts.complete(part, "feature extractor", name, options))
     if not isinstance(built, Extractor):
         raise UsageError(f"feature extractor {name} must return an Extractor, not a {type(built).__name__}")
     return built

@@ -46,7 +46,7 @@ def build(known: Source, held: Source) -> Extractor:
     rows = np.concatenate([np.asarray(step(to_range(piece["x"], spec)), np.float64) for piece in some])
     unit = np.maximum(rows.std(0), LEAST * rows.std(0).mean() or 1.0)
     weights = {"mean": rows.mean(0).astype(np.float32), "unit": unit.astype(np.float32)}
-    mean, unit = (jnp.asarray(weights[name])[None] for name in ("mean", "unit"))
+    mean, unit = (weights[name][None] for name in ("mean", "unit"))
 
     def apply(x: Float[Array, "b *shape"]) -> Mapping[str, Float[Array, "b _"]]:
         return {"features": (step(x) - mean) / unit}

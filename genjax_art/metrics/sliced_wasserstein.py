@@ -24,7 +24,8 @@ def sliced_wasserstein(
     a, b = x.reshape(n, -1).astype(jnp.float32), y.reshape(n, -1).astype(jnp.float32)
     v = jax.random.normal(key, (a.shape[1], directions))
     v = v / jnp.linalg.norm(v, axis=0, keepdims=True)
-    distance = jnp.abs(jnp.sort(a @ v, axis=0) - jnp.sort(b @ v, axis=0))
+    along = [jnp.sort(jnp.matmul(rows, v, precision="highest"), axis=0) for rows in (a, b)]
+    distance = jnp.abs(along[0] - along[1])
     return jnp.mean(distance) * jnp.sqrt(jnp.float32(a.shape[1]))
 
 

@@ -154,7 +154,8 @@ def first_packs(judge: Judge, spec: ArraySpec) -> Array:
 def viewed(judge: Judge, spec: ArraySpec) -> ArraySpec:
     """What the judge's view makes of an example of `spec`."""
     examples = jax.ShapeDtypeStruct((2, *spec.shape), jnp.float32)
-    return replace(spec, shape=jax.eval_shape(judge.view, examples, jax.random.key(0)).shape[1:])
+    key = jax.eval_shape(jax.random.key, 0)
+    return replace(spec, shape=jax.eval_shape(judge.view, examples, key).shape[1:])
 
 
 def check_judges(judges: tuple[Judge, ...], spec: ArraySpec, classes: int) -> None:

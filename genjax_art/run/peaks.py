@@ -1,5 +1,7 @@
 """What this machine's device can do at best, by measurement: a matrix product by precision, and a copy."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 
@@ -10,8 +12,10 @@ from genjax_art.train.compile import compiler_options
 LEAST, ROUNDS = 0.05, 5  # seconds of a round, rounds, of which the fastest counts
 
 
+@cache
 def product_peak(precision: str, size: int | None = None) -> float:
-    """FLOP/s of a product of two square matrices of normal numbers, as a network in that precision makes it.
+    """FLOP/s of a product of two square matrices of normal numbers, as a network in that precision makes it; measured
+    once in a process.
 
     Args:
       precision: float32, tf32 or bfloat16, see `models/precision.py`.

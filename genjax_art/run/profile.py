@@ -141,7 +141,7 @@ def profile(plan: Plan, source: Source, folder: Path, steps: int) -> Profile:
         matrix_peak={name: product_peak(name) for name in precisions_of(plan, one.lowered.as_text())},
         bytes=_cost(one.program, "bytes accessed"),
         copy_peak=copy_peak(),
-        memory=_memory(used.program),
+        memory=memory_of(used.program),
         device_idle=idle_share(events.busy),
         events=events.taken,
         operations=longest(events, TOP),
@@ -174,7 +174,8 @@ def _cost(stage: Any, name: str) -> float | None:
     return float(value) if value and value > 0 else None
 
 
-def _memory(program: jax.stages.Compiled) -> dict[str, int] | None:
+def memory_of(program: jax.stages.Compiled) -> dict[str, int] | None:
+    """Bytes of its arguments, its results, what both share, and its temporary arrays, where the platform says."""
     try:
         found: Any = program.memory_analysis()
     except (NotImplementedError, RuntimeError):

@@ -43,9 +43,8 @@ PICTURES = 64  # in a sample grid
 
 
 def initial_state(plan: Plan) -> TrainState:
-    """The state before step 1, a pure function of the plan; compiled whole, which is quicker than piecewise.
+    """The state before step 1, a pure function of the plan.
 
-    It runs once, so LLVM is told not to optimise it: 2 s instead of 12 for the initialisers of a convolutional VAE.
     With several seeds it has that many members (see `train/seeds.py`).
 
     Raises:
@@ -56,9 +55,8 @@ def initial_state(plan: Plan) -> TrainState:
         params, extras = plan.method.init(fold(key_of(seed), "init"))
         return create_state(plan.method.players, params, extras, seed=seed, ema=plan.ema)
 
-    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     try:
-        state = plan.seeds.create(init, options)
+        state = plan.seeds.create(init)
     except Exception:
         plan.state_shapes()  # says in one line why there is no such state, where that is so
         raise

@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from genjax_art.errors import RunError
 from genjax_art.spec import Batch
-from genjax_art.train.compile import How, default_how
+from genjax_art.train.compile import How, default_how, run_once
 from genjax_art.train.finite import FINITE, SKIPPED
 from genjax_art.train.state import TrainState
 from genjax_art.train.step import Metrics, Step
@@ -43,12 +43,14 @@ class Seeds:
             raise RunError(f"several seeds train on one device: leave --parallel {asked} out, or --seeds")
         return "jit"
 
-    def create(self, init: Callable[[Array], TrainState], compiler_options: Any = None) -> TrainState:
-        """The first state: what `init` makes of each seed, compiled whole."""
+    def create(self, init: Callable[[Array], TrainState]) -> TrainState:
+        """The first state: what `init` makes of each seed."""
         if self.count == 1:
-            return jax.jit(init, compiler_options=compiler_options)(np.int32(self.first))
-        seeds = np.arange(self.first, self.first + self.count, dtype=np.int32)
-        return jax.jit(jax.vmap(init, out_axes=AXES), compiler_options=compiler_options)(seeds)
+            found: TrainState = run_once(init, np.int32(self.first))
+        else:
+            seeds = np.arange(self.first, self.first + self.count, dtype=np.int32)
+            found = run_once(jax.vmap(init, out_axes=AXES), seeds)
+        return found
 
     def lift(self, step: Step) -> Step:
         """`step` for all members at once.

@@ -92,6 +92,7 @@ def trained(experiment: Experiment, source: Source, note: str, tiny: bool, out: 
     values = {
         "seconds": round(seconds, 1),
         "steps": plan.run.steps,
+        "seconds_outside_loop": round(seconds - logs[-1]["seconds"], 1),
         "seconds_to_first_log": round(logs[0]["seconds"], 1),
         "ms_a_step_between_logs": round(1e3 * median(seconds_of_steps(logs)), 3),
         "device": jax.local_devices()[0].device_kind,

@@ -1,7 +1,9 @@
 """The same numbers as on CPU: convolutions with their derivatives up to second order, and steps of each method."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax_art.benchmark.device.row import PRECISIONS, Row, in_precision
-from genjax_art.build import build_plan, complete, load_preset
+from genjax_art.build import Plan, build_plan, complete, load_preset
 from genjax_art.config import Component, Experiment, with_run
 from genjax_art.models import convolution
 from genjax_art.music.notes import PITCHES
@@ -42,21 +44,34 @@ ROWS = 16  # of a batch
 
 def rows(tiny: bool) -> Iterator[Row]:
     cpu = jax.local_devices(backend="cpu")[0]
-    names = list(CONVOLUTIONS)[:2] if tiny else list(CONVOLUTIONS)
-    for precision in ("float32",) if tiny else PRECISIONS:
-        for name in names:
-            found = {
-                kind: relative(run_on(f, None, *arguments), run_on(f, cpu, *reference))
-                for kind, f, arguments, reference in forms(*CONVOLUTIONS[name], precision)
-            }
-            worst = max(found.values())
-            yield Row(f"convolution {name}, {precision}", rounded(found), worst <= TOLERANCE[precision])
-    for name, shape in list(STEPS.items())[: 1 if tiny else None]:
-        for precision in ("float32",) if tiny else ("float32", "bfloat16"):
-            differences = step_differences(in_precision(small(name), precision), small(name), shape, cpu)
+    yield from of_steps(list(STEPS)[: 1 if tiny else None], ("float32",) if tiny else ("float32", "bfloat16"), cpu)
+    yield from of_convolutions(list(CONVOLUTIONS)[: 2 if tiny else None], ("float32",) if tiny else PRECISIONS, cpu)
+
+
+def of_steps(names: Sequence[str], precisions: Sequence[str], cpu: Any) -> Iterator[Row]:
+    for name in names:
+        shape = STEPS[name]
+        expected = reference(small(name), shape, cpu)
+        for precision in precisions:
+            differences = step_differences(in_precision(small(name), precision), shape, expected)
             # a penalty's gradient in bfloat16 is a product of many
             holds = max(differences.values()) <= TOLERANCE[precision] * (1 if precision == "float32" else 3)
             yield Row(f"step {name}, {precision}", rounded(differences), holds)
+
+
+def of_convolutions(names: Sequence[str], precisions: Sequence[str], cpu: Any) -> Iterator[Row]:
+    @cache
+    def expected(name: str, numbers: str) -> list[list[np.ndarray]]:
+        return [run_on(f, cpu, *exact) for _, f, _, exact in forms(*CONVOLUTIONS[name], numbers)]
+
+    for precision in precisions:
+        for name in names:
+            # what CPU makes of float32 numbers, of those that bfloat16 has or of all
+            wanted = expected(name, "bfloat16" if precision == "bfloat16" else "float32")
+            pairs = zip(forms(*CONVOLUTIONS[name], precision), wanted, strict=True)
+            found = {kind: relative(run_on(f, None, *given), want) for (kind, f, given, _), want in pairs}
+            holds = max(found.values()) <= TOLERANCE[precision]
+            yield Row(f"convolution {name}, {precision}", rounded(found), holds)
 
 
 def small(name: str) -> Experiment:
@@ -107,24 +122,37 @@ def relative(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
     return max(float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(b)), 1e-30) for a, b in pairs)
 
 
-def step_differences(
-    experiment: Experiment, reference: Experiment, shape: tuple[int, ...], cpu: Any
-) -> dict[str, float]:
-    """Relative differences of a step's metrics: losses, penalties, norms of gradients and updates."""
-    plan, other = (build_plan(e, spec_of(shape)) for e in (experiment, reference))
-    # on CPU the first parameters are drawn, and both sides start there
-    with jax.default_device(cpu):
-        state = jax.device_get(initial_state(other))
+@dataclass(frozen=True)
+class Reference:
+    """What one step on CPU starts from and gives, in float32."""
+
+    state: Any
+    batch: dict[str, np.ndarray]
+    metrics: Mapping[str, np.ndarray]
+
+
+def reference(experiment: Experiment, shape: tuple[int, ...], cpu: Any) -> Reference:
+    plan = build_plan(experiment, spec_of(shape))
+    state = jax.device_get(initial_state(plan))
     rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (other.images_per_step, *shape)).astype(np.float32)
-    batch = {"x": x, "label": rng.integers(0, max(len(other.spec.classes), 1), len(x)).astype(np.int32)}
-    found = {}
-    for name, (side, device) in {"here": (plan, jax.local_devices()[0]), "cpu": (other, cpu)}.items():
-        step = jax.jit(make_step(side.method.players, ema=side.ema))
-        found[name] = jax.device_get(step(*jax.device_put((state, batch), device))[1])
+    x = rng.uniform(-1, 1, (plan.images_per_step, *shape)).astype(np.float32)
+    batch = {"x": x, "label": rng.integers(0, max(len(plan.spec.classes), 1), len(x)).astype(np.int32)}
+    return Reference(state, batch, metrics_of(plan, state, batch, cpu))
+
+
+def metrics_of(plan: Plan, state: Any, batch: Mapping[str, np.ndarray], device: Any) -> Mapping[str, np.ndarray]:
+    step = jax.jit(make_step(plan.method.players, ema=plan.ema))
+    found: Mapping[str, np.ndarray] = jax.device_get(step(*jax.device_put((state, batch), device))[1])
+    return found
+
+
+def step_differences(experiment: Experiment, shape: tuple[int, ...], expected: Reference) -> dict[str, float]:
+    """Relative differences of a step's metrics: losses, penalties, norms of gradients and updates."""
+    plan = build_plan(experiment, spec_of(shape))
+    found = metrics_of(plan, expected.state, expected.batch, jax.local_devices()[0])
     return {
-        name: abs(float(found["here"][name]) - float(value)) / max(abs(float(value)), 1e-2)
-        for name, value in found["cpu"].items()
+        name: abs(float(found[name]) - float(value)) / max(abs(float(value)), 1e-2)
+        for name, value in expected.metrics.items()
         if name.endswith(("loss", "grad_norm")) or name.rpartition("/")[2] in ("r1", "r2", "kl")
     }
 
