@@ -4,12 +4,14 @@ All of its parts run, small, in `.ci/run`.
 """
 
 import json
+import os
 
 import pytest
 
 from genjax_art.benchmark import accelerator
 from genjax_art.benchmark.device import parity, row
 from genjax_art.errors import RunError, UsageError
+from genjax_art.train.process import CACHE_VARIABLE
 
 
 def test_parts_run_in_processes_of_their_own_and_are_written_at_once(tmp_path, capsys):
@@ -63,3 +65,12 @@ def test_differences_are_relative_to_what_is_expected():
     narrow = row.in_precision(experiment, "bfloat16")
     other = parity.step_differences(narrow, (6, 6, 1), expected)
     assert 1e-6 < max(other.values()) < 0.05
+
+
+def test_parts_have_the_processor_beside_the_device_and_what_is_timed_from_nothing_no_programs(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    assert accelerator.environment_of("parity")["JAX_PLATFORMS"] == "cuda,cpu"
+    assert accelerator.environment_of("epochs")[CACHE_VARIABLE] == "off"
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert accelerator.environment_of("parity")["JAX_PLATFORMS"] == "cpu"
+    assert accelerator.environment_of("steps").get(CACHE_VARIABLE) == os.environ.get(CACHE_VARIABLE)

@@ -165,3 +165,16 @@ def test_an_extractor_of_ones_own_has_options(tmp_path, monkeypatch):
         build_extractor("my_eyes:build", source, source, time=3.0)
     with pytest.raises(UsageError, match="must return an Extractor, not a NoneType"):
         build_extractor("my_eyes:wrong", source, source)
+
+
+@pytest.mark.parametrize("name", ["scattering", "own_classifier", "own_contrastive"])
+def test_a_gpu_makes_its_products_of_whole_float32_numbers(name):
+    """Else features of a GPU would be other numbers than those of a CPU that are kept beside them."""
+    known = stripes(20, 0)
+    options = {} if name == "scattering" else {"steps": 1}
+    extractor = build_extractor(name, known, stripes(10, 1), **options)
+    traced = jax.jit(extractor.step).trace(jnp.zeros((2, 12, 12, 1)))
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    products = [line for line in text.splitlines() if "stablehlo.convolution" in line or "dot_general" in line]
+    assert products
+    assert all(line.count("HIGHEST") == 2 for line in products)

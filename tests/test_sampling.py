@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 
 import jax
 import jax.numpy as jnp
@@ -293,3 +294,15 @@ def test_another_kind_of_parameters_is_refused(trained):
     other = inspect.unwrap(sampling.weights_of)  # as users have it, whose types nobody checks
     with pytest.raises(UsageError, match="kind of parameters 'mean'; known: default, ema, raw"):
         other(trained.state, "mean")
+
+
+def test_samples_of_a_new_number_are_four_programs(trained, monkeypatch, caplog):
+    """No further small ones: on an accelerator each takes a part of a second."""
+    monkeypatch.setattr(sampling, "CHUNK", 5)
+    jax.clear_caches()  # of what other tests drew
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        drawn(trained, n=1)
+        caplog.clear()
+        drawn(trained, n=11)
+    found = [re.search(r"Finished XLA compilation of jit\((.*?)\)", text) for text in caplog.messages]
+    assert sorted(name[1] for name in found if name) == ["decode", "draw_labels", "draw_latents", "example_keys"]

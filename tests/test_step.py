@@ -1,6 +1,7 @@
 """One training step: golden values, the order of the players, repeats, averages, random streams."""
 
 import zlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -226,6 +227,21 @@ def test_the_state_holds_no_key():
     plan = build_plan(vae_experiment(), GREY)
     leaves = jax.tree.leaves(initial_state(plan))
     assert not any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) or leaf.dtype == jnp.uint32 for leaf in leaves)
+
+
+@pytest.mark.parametrize("platforms", ["cpu", "others only"])
+def test_the_first_state_is_made_by_the_processor_where_jax_has_it(monkeypatch, platforms):
+    plan = build_plan(vae_experiment(), GREY)
+    expected = initial_state(plan)
+    if platforms != "cpu":
+
+        def refuse(backend=None):
+            raise RuntimeError(f"Unknown backend {backend}")
+
+        monkeypatch.setattr(jax, "local_devices", refuse)
+    found = initial_state(plan)
+    assert all(leaf.devices() == {jax.devices()[0]} for leaf in jax.tree.leaves(found))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7), found, expected)
 
 
 def test_fold_is_the_same_in_every_process_and_version():

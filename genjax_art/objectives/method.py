@@ -6,6 +6,7 @@ what lies between can be walked through, varied and looked at.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -68,6 +69,7 @@ def standard_normal(latents: int) -> Draw:
     return draw
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def draw_labels(key: Key, n: int, classes: int) -> Int[Array, " n"]:
     """Labels in equal numbers as far as n allows, in random order."""
     return jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32) % classes)
