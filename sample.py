@@ -18,6 +18,7 @@ def sample(arguments: Sequence[str]) -> int:
     from genjax_art import cli
 
     command = cli.parse_sample(arguments)
+    from genjax_art.files import keeping
     from genjax_art.run.load import load_run
     from genjax_art.train.process import prepare_process
     from genjax_art.verbs.output import Output
@@ -26,7 +27,8 @@ def sample(arguments: Sequence[str]) -> int:
     given = command.drawing
     run = load_run(command.folder, given.checkpoint, given.member, which=given.which, trust=given.trust)
     out = Output(given.out or command.folder / command.verb, given.out is not None, command.writing, command.verb)
-    paths = command.draw(run, out, **command.options)
+    with keeping(command.reads):
+        paths = command.draw(run, out, **command.options)
     print("\n".join(str(path) for path in paths[:4]) + (f"\n... {len(paths)} files" if len(paths) > 4 else ""))
     return 0
 

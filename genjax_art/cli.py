@@ -2,12 +2,9 @@
 
 import dataclasses
 import inspect
-import io
 import os
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -18,8 +15,11 @@ import tyro
 from genjax_art import interrupts, parts, verbs
 from genjax_art.build import DEFAULT_PRESET, data_places, find_part, load_preset, placed, preset_names
 from genjax_art.config import Component, Experiment, RunOptions, with_run
+from genjax_art.ending import one_line
 from genjax_art.errors import UsageError, unknown
+from genjax_art.files import quoted
 from genjax_art.options import Field, fields_of, make, parse, typed, untyped
+from genjax_art.streams import open_streams
 
 T = TypeVar("T")
 DEFAULT_VERB = "grid"
@@ -66,7 +66,8 @@ class Drawing:
     """Use the moving average, and fail where the run has none (default: use it where there is one)."""
     out: Path | None = None
     """The file to write; its ending says what: x.npz the arrays, x.png, x.gif, x.mp4, x.mid, x.wav as the medium can,
-    no ending a folder of single files. Default: the medium's usual files in the run folder, named after the verb."""
+    no ending a folder of single samples, or of what is one piece the medium's usual files of that name. Default: those
+    in the run folder, named after the verb."""
     trust: tuple[str, ...] = ()
     """Modules from outside this package that the run names and that may be imported."""
     debug: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -87,6 +88,12 @@ class SampleCommand:
     options: Mapping[str, Any]
     writing: Mapping[str, Any]
     drawing: Drawing
+
+    @property
+    def reads(self) -> list[Path]:
+        """The user's files that the verb reads."""
+        given = [option if isinstance(option, tuple) else (option,) for option in self.options.values()]
+        return [value for values in given for value in values if isinstance(value, Path)]
 
 
 def parse_train(arguments: Sequence[str]) -> TrainCommand:
@@ -289,10 +296,8 @@ def _check_unchanged(saved: Experiment, asked: Experiment, may: Sequence[str]) -
 def main(command: Callable[[Sequence[str]], int | None]) -> None:
     """Runs `command` on the process's arguments and exits: a user's error is one line, a defect a traceback."""
     arguments = sys.argv[1:]
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what its encoding cannot say, a path mostly, ends no run
-            stream.reconfigure(errors="backslashreplace")
-    with _one_line("--debug" in arguments), interrupts.raising():
+    open_streams()
+    with one_line("--debug" in arguments), interrupts.raising():
         status = command(expand_homes(arguments))
         sys.stdout.flush()
     sys.exit(status or 0)
@@ -302,8 +307,12 @@ def expand_homes(arguments: Sequence[str]) -> list[str]:
     """The words with ~ and ~user at the beginning of a path, or of one after `--option=`, as the shell knows them.
 
     Raises:
-      UsageError: there is no home folder.
+      UsageError: there is no home folder, or a word is empty: as a path it would be the working directory.
     """
+    for before, word in zip(("", *arguments), arguments, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            place = f" after {before}" if before and not word else ""
+            raise UsageError(f"{quoted(word)}{place} is empty: name something (is a variable of the shell unset?)")
     return [_expand_home(word) for word in arguments]
 
 
@@ -313,28 +322,3 @@ def _expand_home(word: str) -> str:
     if path == expanded and (path == "~" or path.startswith("~/")):
         raise UsageError(f"no home folder is known for {word}: write the path")
     return option + equals + expanded
-
-
-@contextmanager
-def _one_line(debug: bool) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if debug or not (isinstance(error, OSError) or _raised_by_us(error)):
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt as error:
-        if debug:
-            raise
-        with suppress(OSError):  # the terminal may be gone
-            print("interrupted", file=sys.stderr)
-        sys.exit(error.status if isinstance(error, interrupts.Interrupted) else 130)
-
-
-def _raised_by_us(error: BaseException) -> bool:
-    """Whether it is an error of ours, or the innermost frame is our code: a word to the user. Others are defects."""
-    if type(error).__module__.startswith("genjax_art."):
-        return True
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("genjax_art")

@@ -6,12 +6,14 @@ import secrets
 import shlex
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from genjax_art.errors import RunError, UsageError
 
+_KEPT: ContextVar[tuple[Path, ...]] = ContextVar("kept", default=())
 LEFTOVER = re.compile(r"\..*\.part")  # what `replacing` and others leave when they are killed
 _PLAIN = re.compile(r"/[\w./+-]{0,1000}", re.ASCII)
 
@@ -21,15 +23,53 @@ def replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path` to write to; it takes the place of `path` on success and is removed on failure.
 
     Its name is drawn and the file created with it, so that no link can lead elsewhere; a link at `path` is replaced.
+
+    Raises:
+      UsageError: `path` is among what is kept (see `keeping`). OSError: it cannot be written; it names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _new_file(path.parent)
+    _refuse_kept(path)
+    part: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = _new_file(path.parent)
         yield part
         part.replace(path)
+    except OSError as error:
+        named = None if error.filename is None else Path(os.fsdecode(error.filename)).name
+        if error.errno is None or not (named is None or LEFTOVER.fullmatch(named)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):  # gone with its folder, or with the rights to write there
-            part.unlink(missing_ok=True)
+            if part is not None:
+                part.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Tries whether files can be made in a folder, or in that above it where it is yet to be made, before long work
+    whose results are to lie there. Raises OSError where not."""
+    there = next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
+    try:
+        _new_file(there).unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
+@contextmanager
+def keeping(paths: Iterable[Path]) -> Iterator[None]:
+    """Within, `replacing` refuses these files, which are read: a name without its ending is soon the user's own."""
+    token = _KEPT.set((*_KEPT.get(), *paths))
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def _refuse_kept(path: Path) -> None:
+    for kept in _KEPT.get():
+        with suppress(OSError):  # one of them is not there
+            if path.samefile(kept):
+                raise UsageError(f"{path} is read here and would be replaced: name another file with --out")
 
 
 def part_name(folder: Path) -> Path:

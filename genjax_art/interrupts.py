@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from genjax_art.streams import forget
+
 AGAIN = 0.5  # seconds until an interruption that was lost is raised again
 _FIRST = "interrupted: the run ends after this step, with a checkpoint"
 _SECOND = "the run is ending, with a checkpoint; a third interruption ends it at once, without"
@@ -90,7 +92,7 @@ def collecting() -> Iterator[list[int]]:
         del frame
         caught.append(number)
         if number == getattr(signal, "SIGHUP", None):
-            _forget(terminals)
+            forget(terminals)
         if len(caught) > 1:
             for other in _numbers():  # the system's own answer, which works within a long computation, too
                 signal.signal(other, signal.SIG_DFL)
@@ -133,12 +135,3 @@ def _say(line: str) -> None:
     """Past Python's buffers, which may be in use: a signal comes at any time."""
     with suppress(OSError):
         os.write(2, f"{line}\n".encode())
-
-
-def _forget(terminals: Sequence[int]) -> None:
-    """What is printed to a terminal that has gone is lost, and no error."""
-    with suppress(OSError):
-        sink = os.open(os.devnull, os.O_WRONLY)
-        for handle in terminals:
-            os.dup2(sink, handle)
-        os.close(sink)

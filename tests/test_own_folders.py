@@ -94,6 +94,10 @@ def test_links_do_not_take_the_place_of_what_they_lead_to(tmp_path, caplog):
     assert "left out the link" in caplog.text and "best" in caplog.text
     (tmp_path / "alias").symlink_to(own)
     assert opened(tmp_path / "alias").spec.classes == ("cat", "dog", "eel")
+    caplog.clear()
+    (own / "fish").symlink_to(elsewhere)  # the second one to it
+    assert opened(own).spec.classes == ("cat", "dog", "eel")
+    assert f"left out the link {own / 'fish'} to {own / 'eel'}" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

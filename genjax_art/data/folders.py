@@ -36,16 +36,17 @@ def visible_names(folder: Path) -> list[str]:
       DataError: a folder in it that cannot be read.
     """
     found: list[str] = []
-    top, seen = os.path.realpath(folder), set[str]()
+    top, seen = os.path.realpath(folder), dict[str, str]()
     for root, directories, names in os.walk(folder, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(root)
         inside = real != top and os.path.islink(root) and os.path.commonpath((real, top)) == top
         if real in seen or inside or (real != top and is_ours(root)):
             directories.clear()
-            if inside:
-                logging.getLogger(__name__).warning("left out the link %s to %s", printable(root), printable(real))
+            if inside or real in seen:
+                to = seen.get(real, real)
+                logging.getLogger(__name__).warning("left out the link %s to %s", printable(root), printable(to))
             continue
-        seen.add(real)
+        seen[real] = root
         directories[:] = sorted(d for d in directories if not d.startswith(".") and d.lower() not in LEFTOVERS)
         found += [os.path.join(root, name) for name in names if not name.startswith(".")]
     return sorted(found, key=lambda name: name.split(os.sep))  # the order of paths

@@ -23,18 +23,19 @@ def evaluate(arguments: Sequence[str]) -> int:
         return frontier(arguments[1:])
     from genjax_art.evaluate import judged, page, tables
     from genjax_art.evaluate.command import parse_evaluate
-    from genjax_art.files import refuse_link
+    from genjax_art.files import check_writable, refuse_link
     from genjax_art.train.process import prepare_process
 
     command = parse_evaluate(arguments)
     measures = judged.find_measures(command.metrics)
+    out = command.out or command.runs[0] / "evaluation"
+    check_writable(out)
     prepare_process()
     found = [judged.judge(folder, command, measures) for folder in command.runs]
     found = judged.told_apart(found)
     for one in found:
         tables.print_plain(one)
     tables.print_rows(found)
-    out = command.out or command.runs[0] / "evaluation"
     refuse_link(out)
     page.write(found, out)
     print(f"written: {out / 'results.json'} and {out / page.PAGE}")

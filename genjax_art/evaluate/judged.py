@@ -26,6 +26,8 @@ from genjax_art.run.held_out import held_out
 from genjax_art.run.world import check_trusted, describe_change, moved
 
 USUAL = Judging()
+NOT_MEASURED = "not measured: "
+KNOWN = tuple(parts.names(metrics, "measure"))  # of this package
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +76,14 @@ def judge(folder: Path, how: Judging = USUAL, measures: Mapping[str, parts.Part]
 
     own = cache(lambda name: build_extractor(name, known, held))
 
+    @cache
     def extractor() -> Extractor:
         if how.inception is not None:
             return build_extractor("inception_v3", known, held, weights=how.inception)
         return own(how.features or usual_extractor(known))
+
+    if how.inception is not None:
+        extractor()  # a file that is none is told before anything is measured
 
     def in_range(x: np.ndarray) -> np.ndarray:
         return to_range(x, run.spec)
@@ -102,21 +108,26 @@ def judge(folder: Path, how: Judging = USUAL, measures: Mapping[str, parts.Part]
     for name, measure in (measures or find_measures(run.medium.metrics)).items():
         try:
             found |= subject.once(measure)
-        except (RunError, ValueError) as error:
+        except Exception as error:
+            if name in KNOWN and name not in run.medium.metrics and not isinstance(error, RunError):
+                usual = ", ".join(run.medium.metrics)
+                raise RunError(f"{name} is no measure of arrays of kind {run.spec.kind}; usual: {usual}") from error
             if not isinstance(error, RunError) and not _of_a_measure(error):
                 raise
             if measures:  # asked for by name
                 raise RunError(f"{name} cannot be measured: {error}") from error
-            found[name] = f"not measured: {error}"
+            found[name] = f"{NOT_MEASURED}{error}"
+    if found and all(isinstance(value, str) and value.startswith(NOT_MEASURED) for value in found.values()):
+        raise RunError(f"nothing of {folder} can be measured: {next(iter(found.values())).removeprefix(NOT_MEASURED)}")
     if subject.looked:
         about |= _about(subject.seen.extractor)
     return Judged(folder, about, subject, found, folder.name or str(folder))
 
 
-def _of_a_measure(error: ValueError) -> bool:
+def _of_a_measure(error: Exception) -> bool:
     """Whether a measure of ours says so of its arguments: too few, all the same, not finite."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith("genjax_art.metrics.")
+    return isinstance(error, ValueError) and str(frame.f_globals.get("__name__")).startswith("genjax_art.metrics.")
 
 
 def told_apart(found: Sequence[Judged]) -> list[Judged]:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from genjax_art.files import refuse_link
+from genjax_art.streams import forget
 from genjax_art.train.events import Events
 from genjax_art.train.rows import METRICS_FILE, Digest, Row, encode_row, keep_rows
 
@@ -141,7 +142,11 @@ class RunLog:
         speed = _per_second(self._marks[0], (step, now))
         left = (self._total_steps - step) / speed if speed > 0 else math.inf
         text = progress_text(step, self._total_steps, speed * self._batch, left, self._losses)
-        self._display.show(step, text)
+        try:
+            self._display.show(step, text)
+        except OSError:  # who watched it has gone, or has no room: no reason to end the run
+            forget((2,))
+            self._display = Display()
 
     def scalars(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """Write one row (once for a step, steps ascending) to metrics.jsonl and to TensorBoard.

@@ -2,8 +2,9 @@
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Output:
         `spec` is what they are, where it is not the run's.
         """
         outs = [self.path] if self.named else self._with(run.medium.samples)
-        return _once(p for out in outs for p in medium.write(out, x, spec or run.spec, about, labels, **self.options))
+        write = partial(medium.write, x=x, spec=spec or run.spec, about=about, labels=labels, **self.options)
+        return self._all(outs, write)
 
     def table(
         self, run: Run, x: np.ndarray, columns: int, about: Mapping[str, str], labels: np.ndarray | None
@@ -57,22 +59,29 @@ class Output:
     def walk(self, run: Run, x: np.ndarray, about: Mapping[str, str], labels: np.ndarray | None) -> list[Path]:
         """Writes the frames [n, *shape] of a film, or of what the medium has in its place."""
         outs = [self.path] if self._is_file else self._with(run.medium.walk)
-        return _once(p for out in outs for p in medium.write(out, x, run.spec, about, labels, **self.options))
+        return self._all(outs, partial(medium.write, x=x, spec=run.spec, about=about, labels=labels, **self.options))
 
     def wholes(
         self, run: Run, wholes: Sequence[np.ndarray], about: Mapping[str, str], *, rate: float | None, in_one: bool
     ) -> list[Path]:
         """Writes arrays as long as the user's file that they come from; see `medium.write_wholes`."""
         endings = run.medium.walk if in_one else run.medium.samples
-        found = []
-        for out in [self.path] if self._is_file else self._with(endings):
+        outs = [self.path] if self._is_file else self._with(endings)
+        write = partial(medium.write_wholes, wholes=wholes, spec=run.spec, about=about, rate=rate, in_one=in_one)
+        return self._all(outs, partial(write, **self.options))
+
+    def _all(self, outs: Sequence[Path], write: Callable[..., list[Path]]) -> list[Path]:
+        """What `write` makes of each; where nobody asked for that kind of file, one that is not possible is left out,
+        as the sound of very long music."""
+        found: list[Path] = []
+        for out in outs:
             try:
-                found += medium.write_wholes(out, wholes, run.spec, about, rate=rate, in_one=in_one, **self.options)
-            except MusicError as error:  # one kind of file is not possible, as the sound of very long music
+                found += write(out)
+            except MusicError as error:
                 if self._is_file or not found:
                     raise
                 print(f"left out {out}: {error}", file=sys.stderr, flush=True)
-        return _once(found)
+        return list(dict.fromkeys(found))  # films of the same name share their contact sheet
 
     @property
     def _is_file(self) -> bool:
@@ -91,8 +100,3 @@ class Output:
             if not self.named and out.is_dir():  # a link to a file is replaced, one to a folder would be followed
                 refuse_link(out)
         return outs
-
-
-def _once(paths: Iterable[Path]) -> list[Path]:
-    """Each path once: films of the same name share their contact sheet."""
-    return list(dict.fromkeys(paths))
