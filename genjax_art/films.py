@@ -298,6 +298,8 @@ def in_order(path: Path) -> tuple[list[tuple[int, str]], str]:
 
 # what PyAV decodes
 
+SEE_THROUGH = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
 
 def _of_video(path: Path) -> Iterator[Frame]:
     av = pyav()
@@ -327,7 +329,21 @@ def _of_video(path: Path) -> Iterator[Frame]:
             turns[:] = [turn]
             return picture if turn is None else picture.transpose(turn)
 
-        yield from _timed(film.decode(stream), usual, picture_of)
+        yield from _timed(_decoded(av, film, stream), usual, picture_of)
+
+
+def _decoded(av: Any, film: Any, stream: Any) -> Iterator[Any]:
+    """The frames of a stream. FFmpeg's own decoders of VP8 and VP9 leave their transparency out, libvpx does not."""
+    name = SEE_THROUGH.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        yield from film.decode(stream)
+        return
+    decoder = av.CodecContext.create(name, "r")
+    decoder.thread_count, decoder.options = 1, stream.codec_context.options
+    for packet in film.demux(stream):  # ends with an empty one, for which the last frames come
+        for frame in decoder.decode(packet if packet.size else None):
+            _check_pixels(frame.width, frame.height)
+            yield frame
 
 
 def _timed(decoded: Iterable[Any], usual: float, picture_of: Callable[[Any], Image.Image]) -> Iterator[Frame]:

@@ -26,6 +26,14 @@ from genjax_art.errors import UsageError
 T = TypeVar("T")
 NAME_HELP = "Which one: the name of a file in our rooms, or my_module:build for a part of yours."
 Field = tuple[str, Any, Any]  # name, type, default
+# of an option that is left out where nothing is meant: None is a word like others, and the name of a class perhaps
+WORD = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="STR",
+    instance_from_str=lambda given: given[0],
+    is_instance=lambda value: value is None or isinstance(value, str),
+    str_from_instance=lambda value: [str(value)],
+)
 
 
 def words(text: str, aliases: list[str] | None = None) -> Any:
@@ -128,7 +136,8 @@ def fields_of(part: parts.Part, values: Mapping[str, Any], aliases: Mapping[str,
             found.append((name, Annotated[group, words(about.help)], group()))
             continue
         alias = [f"--{aliases[name]}"] if aliases and name in aliases else None
-        found.append((name, Annotated[kind, words(about.help, alias)], default))
+        typed_as = Annotated[kind, WORD] if kind == str | None and default is None else kind
+        found.append((name, Annotated[typed_as, words(about.help, alias)], default))
     return found
 
 

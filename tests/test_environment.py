@@ -142,6 +142,11 @@ def test_wrong_words_are_one_line(words, message):
     assert "\n" not in str(error.value) and "│" not in str(error.value)
 
 
+def test_none_is_a_word_where_nothing_is_the_default(finished):
+    for words, label in (([], None), (["--label", "None"], "None"), (["--label=-x"], "-x")):
+        assert cli.parse_sample([str(finished), "grid", *words]).options["label"] == label
+
+
 def test_help_is_as_it_was(capsys):
     with pytest.raises(SystemExit) as end:
         parse(Words, ["--help"], "x.py", "What it does.")

@@ -150,13 +150,22 @@ def test_a_turned_film_is_upright(tmp_path: Path, matrix: tuple[int, ...], store
         assert abs(x.astype(int) - upright).mean() < 4
 
 
-def test_a_transparent_film_lies_on_white(tmp_path: Path) -> None:
-    x = np.zeros((16, 16, 4), np.uint8)
-    x[:8] = (200, 30, 30, 255)
-    path = video(tmp_path / "x.mov", [x, x], [0, 10], codec="qtrle", pix="argb")
-    for found in read_frames(path, Wanted((16, 16), 3, None)):
-        np.testing.assert_array_equal(found[:8], np.broadcast_to([200, 30, 30], (8, 16, 3)))
-        assert (found[8:] == 255).all()
+@pytest.mark.parametrize(
+    ("ending", "codec", "pix", "off"),
+    [("mov", "qtrle", "argb", 0), ("webm", "libvpx-vp9", "yuva420p", 8), ("webm", "libvpx", "yuva420p", 8)],
+)
+def test_a_transparent_film_lies_on_white(tmp_path: Path, ending: str, codec: str, pix: str, off: int) -> None:
+    x = np.zeros((32, 32, 4), np.uint8)
+    x[:16] = (200, 30, 30, 255)
+    options = {"auto-alt-ref": "0"} if codec == "libvpx" else {}
+    path = video(tmp_path / f"x.{ending}", [x, x], [0, 10], codec=codec, pix=pix, **options)
+    frames = list(read_frames(path, Wanted((32, 32), 3, None)))
+    assert len(frames) == 2
+    for found in frames:
+        assert np.abs(found[:14].astype(int) - [200, 30, 30]).max() <= off
+        assert (found[18:] >= 255 - off).all()
+    (alpha, _) = (found[..., 3] for found in read_frames(path, Wanted((32, 32), 4, None)))
+    assert alpha[:14].min() >= 255 - off and alpha[18:].max() <= off
 
 
 def test_odd_sizes_are_scaled_and_cropped_around_the_middle(tmp_path: Path) -> None:

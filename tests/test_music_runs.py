@@ -142,6 +142,7 @@ def test_sound_that_would_be_too_long_is_left_out_where_nobody_named_it(trained,
     paths = vary.draw(trained, Output(tmp_path / "x"), file=midi, amount=0.0)
     assert [path.suffix for path in paths] == [".mid", ".png"]
     assert "x.wav: 0 minutes of sound are more than 0; write fewer bars" in capsys.readouterr().err
+    assert [path.suffix for path in grid.draw(trained, Output(tmp_path / "g"), n=2)] == [".mid", ".png"]
     with pytest.raises(notes.MusicError, match="minutes of sound"):
         vary.draw(trained, to(tmp_path / "y.wav"), file=midi, amount=0.0)
 

@@ -221,7 +221,7 @@ def read_clip(file: Path, spec: ArraySpec, *, strip: int | None = None, stride: 
     except Exception as error:  # Pillow and PyAV raise a dozen kinds, by format
         raise RunError(f"clip {name} cannot be read: {' '.join(str(error).split())}") from None
     if not levels:
-        raise RunError(f"clip {name} has no frame")
+        raise RunError(f"clip {name} has no frame, or is shorter than half of one at {rate} frames a second")
     whole = spec.low + np.stack(levels).astype(np.float32) * np.float32((spec.high - spec.low) / 255)
     return Reading(printable(file.name), whole, spec.rate)
 
