@@ -369,6 +369,7 @@ def test_rules_that_make_no_sense_are_refused_in_one_line():
         ({"augmentation_probability": 3.0}, "--objective.augmentation-probability must be 0 to 1"),
         ({"unrolled_rate": -1.0}, "--objective.unrolled-rate must be at least 0"),
         ({"penalties": {"cr": 1.0}}, "leave cr and bcr out"),
+        ({"augmentations": ("color", "flip")}, "and there are 2: leave it out, --objective.augmentations flip"),
     ):
         with pytest.raises(UsageError, match=message):
             toy(**options)

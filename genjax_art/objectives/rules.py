@@ -119,6 +119,12 @@ def check(rules: Rules, spec: ArraySpec, classes: int) -> None:
     check_objective(0, 1, augmentation_probability=rules.augmentation_probability, top_k=rules.top_k)
     if rules.packing > 1 and classes:
         raise UsageError("packs have no label: use --model.no-conditional or --objective.packing 1")
+    if "color" in rules.augmentations and spec.shape[-1] != 3:
+        rest = [name for name in rules.augmentations if name != "color"]
+        remedy = " ".join(["--objective.augmentations", *rest])
+        raise UsageError(
+            f"the augmentation color needs 3 channels (RGB), and there are {spec.shape[-1]}: leave it out, {remedy}"
+        )
     if not spec.space and any(rules.penalties.get(name) for name in ("cr", "bcr")):
         raise UsageError("consistency penalties shift pictures, and points have no space: leave cr and bcr out")
     if rules.augmentation_policy == "adaptive" and not rules.augmentations:
