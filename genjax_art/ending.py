@@ -49,7 +49,8 @@ def _words(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in PLACES and error.filename is not None:
         name = printable(os.fsdecode(error.filename))
         return f"{name}: {error.strerror}: make room or allow it there, or name another place"
-    return str(error) if isinstance(error, OSError) or _raised_by_us(error) else None
+    told = isinstance(error, OSError) or (isinstance(error, ValueError) and _raised_by_us(error))
+    return str(error) if told else None
 
 
 def _raised_by_us(error: BaseException) -> bool:

@@ -29,6 +29,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     command = parse_evaluate(arguments)
     measures = judged.find_measures(command.metrics)
     out = command.out or command.runs[0] / "evaluation"
+    refuse_link(out)
     check_writable(out)
     prepare_process()
     found = [judged.judge(folder, command, measures) for folder in command.runs]
@@ -36,7 +37,6 @@ def evaluate(arguments: Sequence[str]) -> int:
     for one in found:
         tables.print_plain(one)
     tables.print_rows(found)
-    refuse_link(out)
     page.write(found, out)
     print(f"written: {out / 'results.json'} and {out / page.PAGE}")
     if command.json is not None:

@@ -22,7 +22,7 @@ from genjax_art.errors import RunError, UsageError
 from genjax_art.evaluate import judged, tables
 from genjax_art.evaluate.command import Judging
 from genjax_art.evaluate.judged import Judged
-from genjax_art.files import printable, refuse_link, replacing
+from genjax_art.files import check_writable, printable, refuse_link, replacing
 from genjax_art.latents import Spread
 from genjax_art.metrics import classes, manifold, panel
 from genjax_art.metrics.row import Row
@@ -60,6 +60,9 @@ def frontier(arguments: Sequence[str]) -> int:
     command = parse(FrontierCommand, arguments, "python -m genjax_art.evaluate frontier RUN [RUN ...]", __doc__)
     if not command.runs:
         raise UsageError("name a run: python -m genjax_art.evaluate frontier RUN [RUN ...]")
+    out = command.out or command.runs[0] / "evaluation"
+    refuse_link(out)
+    check_writable(out)
     prepare_process()
     spreads = [Spread(), *(Spread(truncation=t) for t in command.truncations)]
     found = []
@@ -69,8 +72,6 @@ def frontier(arguments: Sequence[str]) -> int:
             raise RunError(f"{one.folder}: its data have no styles, or the extractor does not know them")
         found += [point(one, spread, command.seed) for spread in spreads]
     _print(found)
-    out = command.out or command.runs[0] / "evaluation"
-    refuse_link(out)
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "frontier.json") as part:
         part.write_text(json.dumps([_plain(one) for one in found], indent=2) + "\n", encoding="utf-8")

@@ -27,7 +27,6 @@ from genjax_art.run.world import check_trusted, describe_change, moved
 
 USUAL = Judging()
 NOT_MEASURED = "not measured: "
-KNOWN = tuple(parts.names(metrics, "measure"))  # of this package
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,8 @@ def judge(folder: Path, how: Judging = USUAL, measures: Mapping[str, parts.Part]
         try:
             found |= subject.once(measure)
         except Exception as error:
-            if name in KNOWN and name not in run.medium.metrics and not isinstance(error, RunError):
+            ours = name in parts.names(metrics, "measure")
+            if ours and name not in run.medium.metrics and not isinstance(error, RunError):
                 usual = ", ".join(run.medium.metrics)
                 raise RunError(f"{name} is no measure of arrays of kind {run.spec.kind}; usual: {usual}") from error
             if not isinstance(error, RunError) and not _of_a_measure(error):
