@@ -1,5 +1,6 @@
 """Convolutions against `jax.lax`: value, gradients, second-order gradients; no slow form on CPU."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
@@ -14,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax import Array, lax
 
-from genjax_art.models import plain_convolution
+from genjax_art.models import convolution, plain_convolution
 from genjax_art.models.convolution import conv, conv_transpose
+from genjax_art.models.plain_convolution import Geometry
 
 Convolution = Callable[[Array, Array], Array]
 
@@ -115,6 +117,37 @@ def test_transposed_conv_is_lax_to_second_order(case, channels, onednn):
             x,
             w,
         )
+
+
+TPU = jax.jit(convolution._tpu_kernel_gradient, static_argnames=("geometry", "precision"))
+
+
+@tried(max_examples=30)
+@example(case=((9, 8), (5, 5), (2, 2), "SAME"), channels=(1, 8))
+@example(case=((9, 8), (5, 5), (1, 1), "SAME"), channels=(8, 1))
+@example(case=((9, 8), (3, 3), (1, 1), "VALID"), channels=(8, 3))
+@given(case=cases(), channels=st.sampled_from([(1, 8), (3, 8), (8, 1), (8, 4), (1, 1), (8, 8)]))
+def test_the_kernel_gradient_of_a_tpu_is_that_of_lax(case, channels):
+    space, window, strides, padding = case
+    x, w = normal(0, 2, *space, channels[0]), normal(1, *window, *channels)
+    y = lax_conv(x, w, strides, padding)
+    want = jax.vjp(lambda w: lax_conv(x, w, strides, padding), w)[1](y)[0]
+    pads = lax.padtype_to_pads(space, window, strides, padding)
+    geometry = Geometry(strides, tuple(lo for lo, _ in pads), y.shape[1:-1], space, window)
+    got = TPU(x, y, geometry=geometry, precision="highest")
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * float(jnp.abs(want).max()))
+
+
+@pytest.mark.parametrize("c_in, c_out, stride", [(1, 32, 2), (3, 32, 1), (32, 1, 1), (32, 3, 1)])
+def test_a_tpu_is_given_no_kernel_gradient_of_few_channels(c_in, c_out, stride):
+    """In the gradient of a slope penalty, too: its compiler would take minutes for each."""
+    x, w = jnp.ones((2, 12, 12, c_in)), jnp.ones((3, 3, c_in, c_out))
+    lowered = jax.jit(partial(penalised_gradient, partial(conv, strides=stride))).trace(w, x)
+    counts = [
+        len(re.findall(r"dim_numbers = \[f, 0, 1, b\]", lowered.lower(lowering_platforms=(platform,)).as_text()))
+        for platform in ("cuda", "tpu")
+    ]
+    assert counts[0] > 0 and counts[1] == 0
 
 
 def test_explicit_padding_and_window_smaller_than_stride():

@@ -104,7 +104,7 @@ def kernel_gradient(x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geome
     if g.mirrors and y.shape[-1] <= FEW and x.shape[-1] >= MANY:
         return _reversed(kernel_gradient(y, x, geometry=g.mirrored())).swapaxes(-1, -2)
     if g.groups == x.shape[-1] == y.shape[-1]:
-        rows = [jnp.sum(part * y, axis=range(rank + 1)) for part, _ in _taps(x, g.strides, g.pads, g.window)]
+        rows = [jnp.sum(part * y, axis=range(rank + 1)) for part, _ in seen_by_taps(x, g.strides, g.pads, g.window)]
         return jnp.stack(rows).reshape(*g.window, 1, -1)
     if _one_by_one(g.groups):
         one = partial(kernel_gradient, geometry=replace(g, groups=1))
@@ -147,7 +147,7 @@ def _exchanged(x: Array, y: Array, g: Geometry, pads: Sequence[tuple[int, int]])
 def _convolve(x: Array, w: Array, strides: Sequence[int], pads: Sequence[tuple[int, int]], groups: int) -> Array:
     rank = len(strides)
     if groups == x.shape[-1] == w.shape[-1] and groups > 1:  # depthwise: nothing for a matrix product to gain
-        parts = _taps(x, strides, pads, w.shape[:rank])
+        parts = seen_by_taps(x, strides, pads, w.shape[:rank])
         return reduce(add, [part * w[tap].reshape((1,) * (rank + 1) + (-1,)) for part, tap in parts])
     if _one_by_one(groups):
         pairs = _split(groups, x, w)
@@ -183,7 +183,7 @@ def _padding(x: Array, pads: Sequence[tuple[int, int]]) -> tuple[Array, list[tup
     return x, [(max(low, 0), max(high, 0)) for low, high in pads]
 
 
-def _taps(
+def seen_by_taps(
     x: Array, strides: Sequence[int], pads: Sequence[tuple[int, int]], window: Sequence[int]
 ) -> Iterator[tuple[Array, tuple[int, ...]]]:
     """What each tap of a window sees of x, and the tap's place, followed by 0 for the kernel's input axis."""
