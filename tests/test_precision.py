@@ -4,27 +4,32 @@ import dataclasses
 import functools
 import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import thorough
 from jax.extend.core import jaxprs_in_params
 from small import gan_experiment, noise, noise_batch, shrink, small_networks, smaller, spec_of, vae_experiment
 from test_presets import often_but
 
-from genjax_art.build import build_plan, load_preset
-from genjax_art.config import Component, from_json, to_json
+from genjax_art.build import build_plan, load_preset, preset_names
+from genjax_art.config import Component, from_json, to_json, with_run
 from genjax_art.errors import UsageError
 from genjax_art.losses.penalty import squared_gradient_norm
 from genjax_art.models.convolution import conv, conv_transpose
 from genjax_art.models.heads import WithHead
+from genjax_art.models.layers import Dense, Embed
 from genjax_art.models.precision import PRECISIONS, as_in, chosen, computing
+from genjax_art.models.recurrent import GRU
 from genjax_art.run.load import load_run
 from genjax_art.run.training import initial_state, run
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step
 from genjax_art.train.step import batches_per_step, make_step
 
+KEY = jax.random.key(0)
 GREY = ArraySpec((12, 10, 1), classes=("a", "b"))
 SLOPES = {"penalties": {"r1": 0.1, "r2": 0.1, "wgan_gp": 0.1}, "loss": "relativistic"}
 
@@ -74,6 +79,70 @@ def test_no_product_of_a_bfloat16_step_is_wider(name):
     assert not wide, [str(eqn) for eqn in wide[:3]]
     widths = {np.dtype(leaf.dtype).itemsize for leaf in traced.out_avals}
     assert widths == {4}, "parameters, optimizer states, averages, extras and metrics"
+
+
+def sums(jaxpr):
+    """Every sum over axes, and every scatter of rows that are added, with what is inside of it."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in ("reduce_sum", "scatter-add", "scatter_add"):
+            yield eqn
+        for sub in jaxprs_in_params(eqn.params):
+            yield from sums(sub)
+
+
+MOST = 16  # terms of a sum in bfloat16: frames of a clip, steps of a bar
+
+
+@pytest.mark.parametrize("name", ["mlp-vae", "cdcgan-mnist", *thorough(*sorted(set(preset_names())))])
+def test_no_long_sum_of_a_bfloat16_step_is_formed_in_bfloat16(name):
+    """Gradients of biases, gains and embeddings, over a batch that no clip or bar is as long as."""
+    preset = load_preset(name)
+    plan = build_plan(with_run(shrink(preset, precision=("bfloat16",)), batch_size=32), smaller(spec_of(preset.data)))
+    batch = noise_batch(plan.spec, plan.images_per_step)
+    traced = jax.make_jaxpr(make_step(plan.method.players, ema=plan.ema))(plan.state_shapes(), batch)
+    found = list(sums(traced.jaxpr))
+    assert found
+    narrow = [eqn for eqn in found if eqn.invars[0].aval.dtype == jnp.bfloat16]
+    long = [eqn for eqn in narrow if eqn.invars[0].aval.size > MOST * eqn.outvars[0].aval.size]
+    tables = [eqn for eqn in narrow if eqn.primitive.name.startswith("scatter") and eqn.outvars[0].aval.ndim == 2]
+    assert not long + tables, [str(eqn) for eqn in (long + tables)[:3]]
+
+
+def test_what_is_summed_in_bfloat16_would_be_seen():
+    def gradient(bias):
+        return jax.grad(lambda b: jnp.sum(jnp.ones((512, 3), jnp.bfloat16) * b[None]).astype(jnp.float32))(bias)
+
+    assert any(
+        eqn.invars[0].aval.dtype == jnp.bfloat16
+        for eqn in sums(jax.make_jaxpr(gradient)(jnp.ones(3, jnp.bfloat16)).jaxpr)
+    )
+
+
+@pytest.mark.parametrize("leaf", ["bias", "recurrent"])
+def test_the_gradient_of_many_steps_is_summed_in_float32(leaf):
+    """Each of 1,024 steps adds about the same, of which bfloat16 would lose the most after the first 256."""
+    x, start = jnp.ones((2, 1024, 3)), jnp.zeros((2, 4))
+    networks = [computing(GRU(4), word) for word in ("float32", "bfloat16")]
+    params = jax.tree.map(lambda w: w.astype(jnp.bfloat16).astype(jnp.float32), networks[0].init(KEY, x, start))
+    wide, narrow = (jax.grad(lambda p, n=n: jnp.mean(n.apply(p, x, start)))(params)["params"][leaf] for n in networks)
+    assert float(jnp.linalg.norm(narrow - wide)) < 0.05 * float(jnp.linalg.norm(wide))
+
+
+def test_layers_are_those_of_flax():
+    """Parameters, values and gradients, to the bit."""
+    x, label = jax.random.normal(KEY, (7, 3, 5)), jnp.arange(7) % 4
+    pairs = [
+        (Dense(6), nn.Dense(6), x),
+        (Dense(6, use_bias=False), nn.Dense(6, use_bias=False), x[:, 0]),
+        (Embed(4, 6, nn.initializers.normal(1.0)), nn.Embed(4, 6, embedding_init=nn.initializers.normal(1.0)), label),
+    ]
+    for ours, theirs, of in pairs:
+        params = theirs.init(KEY, of)
+        jax.tree.map(np.testing.assert_array_equal, ours.init(KEY, of), params)
+        found = [
+            jax.value_and_grad(lambda p, n=n, of=of: jnp.sum(jnp.sin(n.apply(p, of))))(params) for n in (ours, theirs)
+        ]
+        jax.tree.map(np.testing.assert_array_equal, *found)
 
 
 def test_first_parameters_do_not_depend_on_the_precision():

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax_art.models.layers import Conv, ConvTranspose, coarsest, crop, one_hot, pyramid
+from genjax_art.models.layers import Conv, ConvTranspose, Dense, coarsest, crop, one_hot, pyramid
 from genjax_art.spec import ArraySpec, Label
 
 he = nn.initializers.he_normal()
@@ -34,8 +34,8 @@ class Encoder(nn.Module):
         h = h.reshape(h.shape[0], -1)
         if label is not None:
             h = jnp.concatenate([h, one_hot(label, self.classes, h.dtype)], -1)
-        h = nn.relu(nn.Dense(self.hidden)(h))
-        return nn.Dense(self.latents)(h), nn.Dense(self.latents)(h)
+        h = nn.relu(Dense(self.hidden)(h))
+        return Dense(self.latents)(h), Dense(self.latents)(h)
 
 
 class Decoder(nn.Module):
@@ -56,8 +56,8 @@ class Decoder(nn.Module):
         base = coarsest(self.spec.space, strides)
         widest = self.width * 2 ** max(0, len(strides) - 1)
         h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes, z.dtype)], -1)
-        h = nn.relu(nn.Dense(self.hidden)(h))
-        h = nn.relu(nn.Dense(prod(base) * widest)(h)).reshape(-1, *base, widest)
+        h = nn.relu(Dense(self.hidden)(h))
+        h = nn.relu(Dense(prod(base) * widest)(h)).reshape(-1, *base, widest)
         for level in reversed(range(len(strides))):
             features = self.width * 2 ** max(0, level - 1)
             h = nn.relu(ConvTranspose(features, self.kernel, strides[level], kernel_init=he)(h))

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax_art.models.layers import wide
+from genjax_art.models.layers import Dense, wide
 
 MAX_LOG_SCALE = 2.0  # of a layer, in either sign
 
@@ -24,9 +24,9 @@ class Coupling(nn.Module):
     hidden: int
 
     def setup(self) -> None:
-        self.inner = [nn.Dense(self.hidden) for _ in range(self.layers)]
+        self.inner = [Dense(self.hidden) for _ in range(self.layers)]
         zeros = nn.initializers.zeros
-        self.last = [nn.Dense(2 * self.size, kernel_init=zeros, bias_init=zeros) for _ in range(self.layers)]
+        self.last = [Dense(2 * self.size, kernel_init=zeros, bias_init=zeros) for _ in range(self.layers)]
 
     def __call__(self, f: Float[Array, "b d"]) -> tuple[Float[Array, "b d"], Float[Array, " b"]]:
         """The noise that makes f, and log |d noise / d f|: log p(f) is log N(noise; 0, I) plus that."""

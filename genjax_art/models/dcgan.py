@@ -20,6 +20,8 @@ from genjax_art.models.layers import (
     BatchNorm,
     Conv,
     ConvTranspose,
+    Dense,
+    Embed,
     Initializer,
     again,
     coarsest,
@@ -57,7 +59,7 @@ class Generator(nn.Module):
             h = jnp.concatenate([z, one_hot(label, self.classes, z.dtype)], -1)
         bias = self.norm == "none"  # a bias under batch statistics has no effect, and Adam would walk it at random
         widest = self.width * self.growth ** max(len(strides) - 1, 0)
-        h = nn.Dense(prod(base) * widest, use_bias=bias)(h).reshape(-1, *base, widest)
+        h = Dense(prod(base) * widest, use_bias=bias)(h).reshape(-1, *base, widest)
         h = nn.leaky_relu(self.normalise(h, label, train), 0.2)
         finer = again(Generator.finer, self.remat, static=(3, 4))
         for level in reversed(range(len(strides))):
@@ -99,12 +101,12 @@ class Discriminator(nn.Module):
                 h = MinibatchDeviation(self.deviation)(h)
             h = coarser(self, h, train, level, stride)
         h = h.reshape(h.shape[0], -1)
-        logits = self.call(nn.Dense(1, dtype=wide(h).dtype), h, train)[:, 0]
+        logits = self.call(Dense(1, dtype=wide(h).dtype), h, train)[:, 0]
         if label is not None:  # projection discriminator: arXiv:1802.05637
-            embedding = nn.Embed(self.classes, h.shape[-1], embedding_init=self.embedding_init())
+            embedding = Embed(self.classes, h.shape[-1], embedding_init=self.embedding_init())
             logits = logits + jnp.sum(wide(self.call(embedding, label, train)) * wide(h), -1)
         out = {"logits": logits, "features": h}
-        return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
+        return out | {"style": Dense(self.styles, name="style")(h)} if self.styles else out
 
     def coarser(
         self, h: Float[Array, "b *space c"], train: bool, level: int, stride: tuple[int, ...]

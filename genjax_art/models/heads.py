@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import one_hot
+from genjax_art.models.layers import Dense, one_hot
 from genjax_art.spec import Label
 
 
@@ -27,7 +27,7 @@ class WithHead(nn.Module):
     ) -> dict[str, Float[Array, "..."]]:
         del label
         out: Any = self.network(x, None, train)
-        return {**out, self.head: nn.Dense(self.size, name=self.head)(out["features"])}
+        return {**out, self.head: Dense(self.size, name=self.head)(out["features"])}
 
 
 class AroundGenerator(nn.Module):

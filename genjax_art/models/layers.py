@@ -62,16 +62,47 @@ def _per_axis(stride: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
     return (stride,) * rank if isinstance(stride, int) else stride
 
 
+class Dense(nn.Module):
+    """Matrix product over the last axis: `nn.Dense`, with the same parameters, but for the bias' gradient, which is
+    summed in float32. With a `dtype` it computes in that."""
+
+    features: int
+    use_bias: bool = True
+    dtype: Any = None
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b d"]:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        dtype = self.dtype or jnp.promote_types(x.dtype, kernel.dtype)
+        y: Array = jax.lax.dot_general(x.astype(dtype), kernel.astype(dtype), (((x.ndim - 1,), (0,)), ((), ())))
+        return y + everywhere(self.param("bias", self.bias_init, (self.features,)), y) if self.use_bias else y
+
+
 def _add_bias(module: nn.Module, y: Float[Array, "b *space d"]) -> Float[Array, "b *space d"]:
     return y + everywhere(module.param("bias", nn.initializers.zeros, (y.shape[-1],)), y)
 
 
-def everywhere(vector: Float[Array, " c"], x: Float[Array, "b *space c"]) -> Float[Array, "#b *#space c"]:
-    """A number for each channel, to be added to x. Its gradient, a sum over all positions, is formed in float32."""
-    shape = (1,) * (x.ndim - 1) + (-1,)
+def everywhere(weights: Float[Array, "*#b c"], x: Float[Array, "*b c"]) -> Float[Array, "*#b c"]:
+    """Numbers for each channel, to be added to x or to scale it.
+
+    Their gradient, a sum over all positions, is formed in float32.
+    """
+    exact = in_float32(weights).reshape((1,) * (x.ndim - weights.ndim) + weights.shape)
     if jnp.finfo(x.dtype).bits >= 32:
-        return vector.reshape(shape)
-    return jnp.broadcast_to(wide(vector).reshape(shape), x.shape).astype(x.dtype)
+        return exact.astype(x.dtype)
+    return jnp.broadcast_to(exact, x.shape).astype(x.dtype)
+
+
+def in_float32(weights: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """As `wide`; and a sum that is their gradient is formed in float32 before it is rounded to what they are.
+
+    Between a cast and the rounding a compiler may narrow the sum itself: the TPU's does, and then reads all of its
+    terms once more, for they are in no other sum's loop.
+    """
+    kind = jnp.finfo(weights.dtype)
+    return weights if kind.bits >= 32 else jax.lax.reduce_precision(wide(weights), kind.nexp, kind.nmant)
 
 
 def again(block: Callable[..., Any], wanted: bool, static: tuple[int, ...] = ()) -> Callable[..., Any]:
@@ -109,7 +140,7 @@ class BatchNorm(nn.Module):
                 spread.value = MOMENTUM * spread.value + (1 - MOMENTUM) * variance
         gain = jax.lax.rsqrt(variance + EPSILON)
         if self.affine:
-            gain = gain * self.param("scale", nn.initializers.ones, shape).astype(gain.dtype)
+            gain = gain * in_float32(self.param("scale", nn.initializers.ones, shape)).astype(gain.dtype)
         exact = wide(x)
 
         def at_all_places(vector: Float[Array, " c"]) -> Float[Array, "b *space c"]:
@@ -117,7 +148,7 @@ class BatchNorm(nn.Module):
 
         y = (exact - at_all_places(mean)) * at_all_places(gain)
         if self.affine:
-            y = y + at_all_places(self.param("bias", nn.initializers.zeros, shape))
+            y = y + at_all_places(in_float32(self.param("bias", nn.initializers.zeros, shape)))
         return y.astype(x.dtype)
 
 
@@ -128,11 +159,20 @@ def one_hot(label: Label, classes: int, dtype: Any = jnp.float32) -> Float[Array
     return hot.astype(dtype)
 
 
-def looked_up(embedding: nn.Embed, label: Label) -> Float[Array, "b d"]:
-    """The row of each label; of shares of the classes their mean by these."""
-    table = embedding.embedding
-    found: Array = embedding(label) if label.ndim == 1 else label.astype(table.dtype) @ table
-    return found
+class Embed(nn.Module):
+    """A vector for each class: `nn.Embed`, with the same parameters, but for the gradient, which is summed in float32.
+    Of shares of the classes it is the mean of their vectors by these."""
+
+    classes: int
+    features: int
+    embedding_init: Initializer
+
+    @nn.compact
+    def __call__(self, label: Label) -> Float[Array, "b d"]:
+        table = self.param("embedding", self.embedding_init, (self.classes, self.features))
+        if label.ndim == 2:
+            return label.astype(table.dtype) @ table
+        return jnp.take(in_float32(table), label, axis=0).astype(table.dtype)
 
 
 def wide(x: Float[Array, "*s"]) -> Float[Array, "*s"]:

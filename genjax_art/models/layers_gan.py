@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from genjax_art.keys import fold
 from genjax_art.latents import Latents
 from genjax_art.models.dcgan import DiscriminatorNorm, glorot
-from genjax_art.models.layers import Conv, coarsest, crop, one_hot, pyramid, upsample, wide
+from genjax_art.models.layers import Conv, Dense, coarsest, crop, one_hot, pyramid, upsample, wide
 from genjax_art.models.mocogan import KICK, Activated, judges, motion_codes, repeated
 from genjax_art.models.moving_layers import Side, darkness, side_of
 from genjax_art.models.norms import GeneratorNorm
@@ -45,7 +45,7 @@ class Pictures(nn.Module):
         strides = pyramid(self.side, above=4)
         base, bias = coarsest(self.side, strides), self.norm == "none"
         width = self.width * self.growth ** len(strides)
-        h = nn.Dense(prod(base) * width, use_bias=bias, name="base")(h).reshape(-1, *base, width)
+        h = Dense(prod(base) * width, use_bias=bias, name="base")(h).reshape(-1, *base, width)
         h = Activated(self.norm, self.classes)(h, label, train)
         for level in reversed(range(len(strides))):
             h = crop(upsample(h, strides[level]), coarsest(self.side, strides[:level]))
@@ -96,8 +96,8 @@ class Generator(nn.Module):
             hot = repeated(one_hot(label, self.classes, noise.dtype), noise.shape[1])
             noise = jnp.concatenate([noise, hot], -1)
         kick = self.param("kick", KICK, (noise.shape[-1],))
-        codes = motion_codes(noise, nn.Dense(self.state, name="start"), kick, GRU(self.state, name="codes"))
-        place = jnp.tanh(wide(nn.Dense(2 * self.layers, name="place")(codes)))
+        codes = motion_codes(noise, Dense(self.state, name="start"), kick, GRU(self.state, name="codes"))
+        place = jnp.tanh(wide(Dense(2 * self.layers, name="place")(codes)))
         return place.reshape(*place.shape[:2], self.layers, 2)
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax_art.models.coupling import Coupling
-from genjax_art.models.layers import Conv, coarsest, crop, pyramid, upsample, wide
+from genjax_art.models.layers import Conv, Dense, coarsest, crop, in_float32, pyramid, upsample, wide
 from genjax_art.models.moving_layers import Side, darkness, overlaps, side_of
 from genjax_art.models.norms import LayerNorm
 from genjax_art.models.recurrent import GRU
@@ -54,10 +54,10 @@ class Slots(nn.Module):
     def __call__(self, seen: Float[Array, "b n d"]) -> Float[Array, "b k d"]:
         size = seen.shape[-1]
         first = self.param("first", nn.initializers.normal(1.0), (self.slots, size))
-        slots = jnp.broadcast_to(first[None], (len(seen), self.slots, size))
-        key, value = (nn.Dense(size, use_bias=False, name=name)(seen) for name in ("key", "value"))
-        query, cell, norm = nn.Dense(size, use_bias=False, name="query"), GRU(size), LayerNorm(bias=False)
-        further = nn.Sequential([LayerNorm(), nn.Dense(2 * size), nn.relu, nn.Dense(size)])
+        slots = jnp.broadcast_to(in_float32(first)[None], (len(seen), self.slots, size)).astype(seen.dtype)
+        key, value = (Dense(size, use_bias=False, name=name)(seen) for name in ("key", "value"))
+        query, cell, norm = Dense(size, use_bias=False, name="query"), GRU(size), LayerNorm(bias=False)
+        further = nn.Sequential([LayerNorm(), Dense(2 * size), nn.relu, Dense(size)])
         for _ in range(ROUNDS):
             won = shares(key[:, None], query(norm(slots)))[:, 0]
             told = jnp.einsum("bkn,bnd->bkd", won, value)
@@ -98,14 +98,14 @@ class Encoder(nn.Module):
         rows, columns, d = maps.shape[1:]
         places = maps.reshape(b, t, rows * columns, d)
         slots = Slots(self.layers + 1, name="slots")(places.reshape(b, -1, d))
-        query = nn.Dense(d, use_bias=False, name="where")(LayerNorm(bias=False)(slots))
-        won = shares(nn.Dense(d, use_bias=False, name="place")(places), query)[:, :, :-1]
-        told = jnp.einsum("btkn,btnd->btkd", won, nn.Dense(d, name="what")(places))
+        query = Dense(d, use_bias=False, name="where")(LayerNorm(bias=False)(slots))
+        won = shares(Dense(d, use_bias=False, name="place")(places), query)[:, :, :-1]
+        told = jnp.einsum("btkn,btnd->btkd", won, Dense(d, name="what")(places))
         axes = (jnp.linspace(-1.0, 1.0, n) if n > 1 else jnp.zeros(1) for n in (rows, columns))
         grid = jnp.stack(jnp.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2).astype(won.dtype)
         about = jnp.einsum("btkn,np->btkp", won, grid)
-        own = jnp.broadcast_to(slots[:, None, :-1], told.shape)
-        h = nn.Dense(self.hidden // 2, kernel_init=he, name="seen")(jnp.concatenate([told, about, own], -1))
+        own = jnp.broadcast_to(in_float32(slots)[:, None, :-1], told.shape).astype(told.dtype)
+        h = Dense(self.hidden // 2, kernel_init=he, name="seen")(jnp.concatenate([told, about, own], -1))
         h = jnp.swapaxes(nn.relu(h), 1, 2).reshape(b * self.layers, t, -1)
         start = jnp.zeros((len(h), self.recurrent), h.dtype)
         there = GRU(self.recurrent, name="forwards")(h, start)
@@ -123,7 +123,7 @@ class Encoder(nn.Module):
         h = window.reshape(-1, *window.shape[2:])
         for level, stride in enumerate(pyramid(self.side, above=8)):
             h = nn.relu(Conv(2 * self.width * 2**level, 4, stride, kernel_init=he, name=f"look_{level}")(h))
-        return nn.relu(nn.Dense(self.hidden, kernel_init=he, name="looks")(h.reshape(b, self.layers, -1)))
+        return nn.relu(Dense(self.hidden, kernel_init=he, name="looks")(h.reshape(b, self.layers, -1)))
 
 
 def _together(moments: Moments) -> Moments:
@@ -224,8 +224,8 @@ class Decoder(nn.Module):
         """The layers' pictures, raw."""
         strides = pyramid(self.side, above=8)
         rows, columns = coarsest(self.side, strides)
-        h = nn.relu(nn.Dense(self.hidden, kernel_init=he, name="content")(f))
-        h = nn.Dense(rows * columns * 2 * self.width, kernel_init=he, name="base")(h)
+        h = nn.relu(Dense(self.hidden, kernel_init=he, name="content")(f))
+        h = Dense(rows * columns * 2 * self.width, kernel_init=he, name="base")(h)
         h = nn.relu(h).reshape(-1, rows, columns, 2 * self.width)
         for level in reversed(range(len(strides))):
             h = crop(upsample(h, strides[level]), coarsest(self.side, strides[:level]))

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import into_range, one_hot, wide
+from genjax_art.models.layers import Dense, into_range, one_hot, wide
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec, Label
@@ -31,8 +31,8 @@ class Generator(nn.Module):
         if label is not None:
             h = jnp.concatenate([h, one_hot(label, self.classes, h.dtype)], -1)
         for _ in range(self.layers):
-            h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
-        return into_range(nn.Dense(self.spec.size)(h).reshape(-1, *self.spec.shape), self.spec)
+            h = nn.leaky_relu(Dense(self.width)(h), 0.2)
+        return into_range(Dense(self.spec.size)(h).reshape(-1, *self.spec.shape), self.spec)
 
 
 class Discriminator(nn.Module):
@@ -55,9 +55,9 @@ class Discriminator(nn.Module):
         for layer in range(self.layers):
             if self.deviation and layer == self.layers - 1:
                 h = MinibatchDeviation(self.deviation)(h)
-            h = nn.leaky_relu(nn.Dense(self.width)(h), 0.2)
-        out = {"logits": nn.Dense(1, dtype=wide(h).dtype)(h)[:, 0], "features": h}
-        return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
+            h = nn.leaky_relu(Dense(self.width)(h), 0.2)
+        out = {"logits": Dense(1, dtype=wide(h).dtype)(h)[:, 0], "features": h}
+        return out | {"style": Dense(self.styles, name="style")(h)} if self.styles else out
 
 
 def fourier_features(x: Float[Array, "b n"], spec: ArraySpec, octaves: int) -> Float[Array, "b m"]:

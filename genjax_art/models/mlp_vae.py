@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from genjax_art.models.layers import one_hot
+from genjax_art.models.layers import Dense, one_hot
 from genjax_art.spec import ArraySpec, Label
 
 
@@ -22,8 +22,8 @@ class Encoder(nn.Module):
         h = x.reshape(x.shape[0], -1)
         if label is not None:
             h = jnp.concatenate([h, one_hot(label, self.classes, h.dtype)], -1)
-        h = nn.relu(nn.Dense(self.width)(h))
-        return nn.Dense(self.latents)(h), nn.Dense(self.latents)(h)
+        h = nn.relu(Dense(self.width)(h))
+        return Dense(self.latents)(h), Dense(self.latents)(h)
 
 
 class Decoder(nn.Module):
@@ -39,8 +39,8 @@ class Decoder(nn.Module):
         """Raw outputs, which a likelihood reads."""
         del train
         h = z if label is None else jnp.concatenate([z, one_hot(label, self.classes, z.dtype)], -1)
-        h = nn.relu(nn.Dense(self.width)(h))
-        return nn.Dense(self.spec.size)(h).reshape(-1, *self.spec.shape)
+        h = nn.relu(Dense(self.width)(h))
+        return Dense(self.spec.size)(h).reshape(-1, *self.spec.shape)
 
 
 def build(spec: ArraySpec, *, latents: int = 20, width: int = 400, conditional: bool = False) -> dict[str, nn.Module]:

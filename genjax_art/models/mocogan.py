@@ -21,7 +21,19 @@ from genjax_art.errors import UsageError
 from genjax_art.keys import fold
 from genjax_art.models import dcgan
 from genjax_art.models.dcgan import DiscriminatorNorm, glorot
-from genjax_art.models.layers import Conv, ConvTranspose, again, coarsest, crop, into_range, one_hot, pyramid
+from genjax_art.models.layers import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    again,
+    coarsest,
+    crop,
+    everywhere,
+    in_float32,
+    into_range,
+    one_hot,
+    pyramid,
+)
 from genjax_art.models.norms import GeneratorNorm, normalised
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec, Key, Label
@@ -88,7 +100,7 @@ class Generator(nn.Module):
             hot = repeated(one_hot(label, self.classes, noise.dtype), frames)
             content, noise = (jnp.concatenate([own, hot], -1) for own in (content, noise))
             label = jnp.repeat(label, frames, 0)
-        codes = motion_codes(noise, nn.Dense(self.state), self.param("kick", KICK, (noise.shape[-1],)), GRU(self.state))
+        codes = motion_codes(noise, Dense(self.state), self.param("kick", KICK, (noise.shape[-1],)), GRU(self.state))
         each = jnp.concatenate([content, codes], -1)
         x = self.pictures(each.reshape(rows * frames, -1), label, train)
         return x.reshape(rows, frames, *x.shape[1:])
@@ -99,7 +111,7 @@ class Generator(nn.Module):
         strides = pyramid(space, above=4)
         base = coarsest(space, strides)
         widths = [self.width * self.growth ** max(level - 1, 0) for level in range(len(strides) + 1)]  # finest first
-        h = nn.Dense(prod(base) * widths[-1], use_bias=self.norm == "none")(h).reshape(-1, *base, widths[-1])
+        h = Dense(prod(base) * widths[-1], use_bias=self.norm == "none")(h).reshape(-1, *base, widths[-1])
         h = Activated(self.norm, self.classes)(h, label, train)
         coarse = 0 if self.finish == "convolution" else 1
         for level in range(len(strides) - 1, coarse - 1, -1):
@@ -113,16 +125,16 @@ class Generator(nn.Module):
 
 
 def motion_codes(
-    noise: Float[Array, "b t m"], start: nn.Dense, kick: Float[Array, " m"], cell: GRU
+    noise: Float[Array, "b t m"], start: Dense, kick: Float[Array, " m"], cell: GRU
 ) -> Float[Array, "b t s"]:
     """The motion code of each frame: the noise of the first one chooses the state to start from, that of each moves it,
     each number by its `kick`."""
-    return cell(noise * kick[None, None], jnp.tanh(start(noise[:, 0])))
+    return cell(noise * everywhere(kick, noise), jnp.tanh(start(noise[:, 0])))
 
 
 def repeated(rows: Float[Array, "b d"], frames: int) -> Float[Array, "b t d"]:
     """The same numbers for each frame."""
-    return jnp.broadcast_to(rows[:, None], (len(rows), frames, rows.shape[-1]))
+    return jnp.broadcast_to(in_float32(rows)[:, None], (len(rows), frames, rows.shape[-1])).astype(rows.dtype)
 
 
 def judges(

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import BatchNorm, wide
+from genjax_art.models.layers import BatchNorm, Dense, everywhere, wide
 from genjax_art.music.notes import PITCHES, STEPS_PER_BAR, STEPS_PER_BEAT, is_bars
 from genjax_art.music.tokens import in_range
 from genjax_art.spec import ArraySpec, Label
@@ -41,8 +41,8 @@ class VoiceDense(nn.Module):
         voices = x.shape[1]
         kernel = self.param("kernel", VOICE_INIT, (voices, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (voices, self.features))
-        between = (1,) * (x.ndim - 3)
-        return jnp.einsum("bv...c,vcd->bv...d", x, kernel) + bias.reshape(1, voices, *between, self.features)
+        y: Array = jnp.einsum("bv...c,vcd->bv...d", x, kernel)
+        return y + everywhere(bias.reshape(voices, *(1,) * (x.ndim - 3), self.features), y)
 
 
 class Generator(nn.Module):
@@ -60,9 +60,9 @@ class Generator(nn.Module):
         w, steps, voices = self.width, self.spec.shape[0], self.spec.channels // 2
         beats = steps // STEPS_PER_BEAT
         # the stem, shared by all voices: a vector per beat, all from one z
-        h = nn.Dense(beats * 8 * w)(z).reshape(-1, beats, 8 * w)
+        h = Dense(beats * 8 * w)(z).reshape(-1, beats, 8 * w)
         h = nn.relu(BatchNorm()(h, train))
-        h = nn.relu(BatchNorm()(nn.Dense(8 * w)(h), train))
+        h = nn.relu(BatchNorm()(Dense(8 * w)(h), train))
         h = nn.relu(VoiceDense(4 * w)(jnp.broadcast_to(h[:, None], (len(h), voices, *h.shape[1:]))))
         pitch_first = nn.relu(VoiceDense(OCTAVES * w)(h)).reshape(*h.shape[:3], OCTAVES, w)
         pitch_first = nn.relu(VoiceDense(SEMITONES * w // 2)(pitch_first)).reshape(*h.shape[:3], PITCHES, w // 2)
@@ -79,8 +79,11 @@ class Generator(nn.Module):
 def voices_to_roll(
     pitches: Float[Array, "b v t p"], rest: Float[Array, "b v t 1"], gate: Float[Array, "b v t"], hard: bool
 ) -> Float[Array, "b t p c"]:
-    """Onset and sustain planes in 0..1 from logits of pitch and silence, and of a gate; the first step is open."""
-    logits = jnp.concatenate([pitches, rest], -1)
+    """Onset and sustain planes in 0..1 from logits of pitch and silence, and of a gate; the first step is open.
+
+    In float32 at least: gradients are sums over the pitches, of each step.
+    """
+    logits, gate = wide(jnp.concatenate([pitches, rest], -1)), wide(gate)
     logits = logits - jnp.mean(logits, -1, keepdims=True)
     soft = jax.nn.softmax(SHARPNESS * logits * jax.lax.rsqrt(jnp.mean(logits**2, -1, keepdims=True) + 1e-3), -1)
     opened = jax.nn.sigmoid(gate)
@@ -118,22 +121,22 @@ class Discriminator(nn.Module):
         del label, train
         w, (b, steps, _, planes) = self.width, x.shape
         beats = steps // STEPS_PER_BEAT
-        pitch_first = act(nn.Dense(2 * w)(x.reshape(b, steps, OCTAVES, SEMITONES * planes)))
-        pitch_first = act(nn.Dense(4 * w)(pitch_first.reshape(b, steps, -1)))
+        pitch_first = act(Dense(2 * w)(x.reshape(b, steps, OCTAVES, SEMITONES * planes)))
+        pitch_first = act(Dense(4 * w)(pitch_first.reshape(b, steps, -1)))
         sounding = (x[..., planes // 2 :] - self.low) / (self.high - self.low)
-        pitch_first = jnp.concatenate([pitch_first, act(nn.Dense(4 * w)(intervals(sounding)))], -1)
-        pitch_first = act(nn.Dense(8 * w)(pitch_first.reshape(b, beats, -1)))
+        pitch_first = jnp.concatenate([pitch_first, act(Dense(4 * w)(intervals(sounding)))], -1)
+        pitch_first = act(Dense(8 * w)(pitch_first.reshape(b, beats, -1)))
         by_beat = jnp.swapaxes(x.reshape(b, beats, STEPS_PER_BEAT, PITCHES, planes), 2, 3)
-        time_first = act(nn.Dense(w)(by_beat.reshape(b, beats, PITCHES, -1)))
-        time_first = act(nn.Dense(2 * w)(time_first.reshape(b, beats, OCTAVES, -1)))
-        time_first = act(nn.Dense(4 * w)(time_first.reshape(b, beats, -1)))
-        chroma = act(nn.Dense(4 * w)(chroma_of(x).reshape(b, beats, -1)))
-        h = act(nn.Dense(8 * w)(jnp.concatenate([pitch_first, time_first, chroma], -1)))
-        h = act(nn.Dense(8 * w)(h.reshape(b, steps // STEPS_PER_BAR, -1)))
+        time_first = act(Dense(w)(by_beat.reshape(b, beats, PITCHES, -1)))
+        time_first = act(Dense(2 * w)(time_first.reshape(b, beats, OCTAVES, -1)))
+        time_first = act(Dense(4 * w)(time_first.reshape(b, beats, -1)))
+        chroma = act(Dense(4 * w)(chroma_of(x).reshape(b, beats, -1)))
+        h = act(Dense(8 * w)(jnp.concatenate([pitch_first, time_first, chroma], -1)))
+        h = act(Dense(8 * w)(h.reshape(b, steps // STEPS_PER_BAR, -1)))
         onsets = jnp.sum(x[..., : planes // 2], 2).reshape(b, steps // STEPS_PER_BAR, -1)
-        onsets = act(nn.Dense(2 * w)(onsets))
-        h = act(nn.Dense(8 * w)(jnp.concatenate([h, onsets], -1).reshape(b, -1)))
-        return {"logits": nn.Dense(1, dtype=wide(h).dtype)(h)[:, 0], "features": h}
+        onsets = act(Dense(2 * w)(onsets))
+        h = act(Dense(8 * w)(jnp.concatenate([h, onsets], -1).reshape(b, -1)))
+        return {"logits": Dense(1, dtype=wide(h).dtype)(h)[:, 0], "features": h}
 
 
 def act(x: Float[Array, "*s"]) -> Float[Array, "*s"]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import wide
+from genjax_art.models.layers import Dense, wide
 from genjax_art.models.recurrent import GRU
 from genjax_art.music.notes import HOLD, PITCHES, REST, STEPS_PER_BAR, TOKENS, is_bars
 from genjax_art.music.tokens import pitch_planes, rows_of
@@ -36,13 +36,13 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, roll: Float[Array, "b t p c"]) -> tuple[Float[Array, "b z"], Float[Array, "b z"]]:
         """mu and logvar of q(z|roll), from the last states of both directions (section 3.1)."""
-        x = nn.Dense(self.embedding)(roll.reshape(*roll.shape[:2], -1))
+        x = Dense(self.embedding)(roll.reshape(*roll.shape[:2], -1))
         start = jnp.zeros((len(x), self.width), x.dtype)
         last = jnp.concatenate(
             [GRU(self.width)(x, start)[:, -1], GRU(self.width)(x, start, reverse=True)[:, 0]],
             -1,
         )
-        return nn.Dense(self.latents)(last), nn.Dense(self.latents)(last)
+        return Dense(self.latents)(last), Dense(self.latents)(last)
 
 
 class VoiceHead(nn.Module):
@@ -69,11 +69,11 @@ class VoiceHead(nn.Module):
             jax.nn.one_hot(own[..., None], PITCHES, dtype=state.dtype),
         ]
         flat = [x.reshape(*x.shape[:-2], -1) for x in seen]
-        x = nn.relu(nn.Dense(self.width)(jnp.concatenate([state, *flat], -1)))
+        x = nn.relu(Dense(self.width)(jnp.concatenate([state, *flat], -1)))
         origins = jnp.concatenate([own[..., None], others[..., others.shape[-1] - self.above :]], -1)
-        predicted = nn.Dense((1 + self.above) * (2 * REACH + 1), name="intervals")(x)
+        predicted = Dense((1 + self.above) * (2 * REACH + 1), name="intervals")(x)
         pitches = arrivals(predicted.reshape(*x.shape[:-1], 1 + self.above, -1), origins)
-        return nn.Dense(TOKENS, name="token")(x) + jnp.pad(pitches, [(0, 0)] * (x.ndim - 1) + [(0, TOKENS - PITCHES)])
+        return Dense(TOKENS, name="token")(x) + jnp.pad(pitches, [(0, 0)] * (x.ndim - 1) + [(0, TOKENS - PITCHES)])
 
 
 def arrivals(predicted: Float[Array, "*b n i"], origins: Int[Array, "*b n"]) -> Float[Array, "*b 60"]:
@@ -96,10 +96,10 @@ class Decoder(nn.Module):
     classes: int = 0
 
     def setup(self) -> None:
-        self.conductor_start = nn.Dense(self.conductor)
+        self.conductor_start = Dense(self.conductor)
         self.conductor_cell = GRU(self.conductor)
-        self.bar_starts = [nn.Dense(self.width) for _ in range(self.layers)]
-        self.embed = nn.Dense(self.embedding)
+        self.bar_starts = [Dense(self.width) for _ in range(self.layers)]
+        self.embed = Dense(self.embedding)
         self.cells = [GRU(self.width) for _ in range(self.layers)]
         self.heads = [VoiceHead(self.head, above) for above in range(self.voices)]
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import BatchNorm, looked_up, wide
+from genjax_art.models.layers import BatchNorm, Embed, in_float32, wide
 from genjax_art.spec import Key, Label
 
 GeneratorNorm = Literal["none", "batch", "conditional_batch"]
@@ -59,9 +59,9 @@ class LayerNorm(nn.Module):
         off = exact - jnp.mean(exact, -1, keepdims=True)
         y = off * jax.lax.rsqrt(jnp.mean(off**2, -1, keepdims=True) + 1e-6)
         around = (1,) * (x.ndim - 1) + shape
-        y = y * wide(self.param("scale", nn.initializers.ones, shape)).reshape(around)
+        y = y * in_float32(self.param("scale", nn.initializers.ones, shape)).reshape(around)
         if self.bias:
-            y = y + wide(self.param("bias", nn.initializers.zeros, shape)).reshape(around)
+            y = y + in_float32(self.param("bias", nn.initializers.zeros, shape)).reshape(around)
         return y.astype(x.dtype)
 
 
@@ -77,12 +77,12 @@ class ConditionalBatchNorm(nn.Module):
         y = BatchNorm(affine=False)(x, train)
         tables = {"gain": near_one, "bias": nn.initializers.zeros}
         gain, bias = (
-            looked_up(nn.Embed(self.classes, x.shape[-1], embedding_init=init, name=name), label).reshape(
+            in_float32(Embed(self.classes, x.shape[-1], init, name=name)(label)).reshape(
                 -1, *(1,) * (x.ndim - 2), x.shape[-1]
             )
             for name, init in tables.items()
         )
-        return y * gain + bias
+        return (wide(y) * gain + bias).astype(x.dtype)
 
 
 class MinibatchDeviation(nn.Module):

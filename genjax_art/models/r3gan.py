@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from genjax_art.errors import UsageError
-from genjax_art.models.layers import Conv, again, coarsest, crop, everywhere, looked_up, pyramid, wide
+from genjax_art.models.layers import Conv, Dense, Embed, again, coarsest, crop, everywhere, in_float32, pyramid, wide
 from genjax_art.models.norms import MinibatchDeviation
 from genjax_art.parts import Count
 from genjax_art.spec import ArraySpec, Label
@@ -96,11 +96,11 @@ class Generator(nn.Module):
         space, strides = self.spec.space, pyramid(self.spec.space, above=4)
         base = coarsest(space, strides)
         if label is not None:
-            embedding = nn.Embed(self.classes, self.latents, embedding_init=nn.initializers.normal(1.0))
-            z = jnp.concatenate([z, looked_up(embedding, label)], -1)
-        h = nn.Dense(self.widths[0], use_bias=False, kernel_init=scaled(1.0))(z)
+            embedding = Embed(self.classes, self.latents, embedding_init=nn.initializers.normal(1.0))
+            z = jnp.concatenate([z, embedding(label)], -1)
+        h = Dense(self.widths[0], use_bias=False, kernel_init=scaled(1.0))(z)
         basis = self.param("basis", nn.initializers.normal(1.0), (1, *base, self.widths[0]))
-        h = basis * h.reshape(-1, *(1,) * len(base), self.widths[0])
+        h = (in_float32(basis) * in_float32(h.reshape(-1, *(1,) * len(base), self.widths[0]))).astype(h.dtype)
         block, total = again(Block, self.remat), self.blocks * (len(strides) + 1)
         names = (f"Block_{n}" for n in range(total))
         for level in range(len(strides), -1, -1):
@@ -144,17 +144,17 @@ class Discriminator(nn.Module):
             h = MinibatchDeviation(self.deviation)(h)
         # a depthwise convolution with a window of the whole remaining extent
         basis = self.param("basis", nn.initializers.normal(prod(h.shape[1:-1]) ** -0.5), (1, *h.shape[1:]))
-        features = jnp.sum(h * basis, range(1, h.ndim - 1))
+        features = jnp.sum(h * everywhere(basis, h), range(1, h.ndim - 1))
         outputs = max(1, self.classes and features.shape[-1])
         dtype = wide(features).dtype if outputs == 1 else None
-        y = nn.Dense(outputs, use_bias=False, dtype=dtype, kernel_init=scaled(1.0))(features)
+        y = Dense(outputs, use_bias=False, dtype=dtype, kernel_init=scaled(1.0))(features)
         if label is None:
             logits = y[:, 0]
         else:
-            embedding = nn.Embed(self.classes, outputs, embedding_init=nn.initializers.normal(1.0))(label)
+            embedding = Embed(self.classes, outputs, embedding_init=nn.initializers.normal(1.0))(label)
             logits = jnp.sum(wide(y) * wide(embedding), -1) / sqrt(outputs)
         out = {"logits": logits, "features": features}
-        return out | {"style": nn.Dense(self.styles, name="style")(features)} if self.styles else out
+        return out | {"style": Dense(self.styles, name="style")(features)} if self.styles else out
 
 
 def width_at(widths: tuple[int, ...], level: int) -> int:

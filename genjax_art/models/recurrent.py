@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from genjax_art.models.layers import Dense, everywhere, in_float32
+
 UNROLL = 2  # steps of time per turn of the loop; more is no faster on CPU and slower to compile
 
 
@@ -17,7 +19,7 @@ class GRU(nn.Module):
     features: int
 
     def setup(self) -> None:
-        self.input = nn.Dense(3 * self.features)
+        self.input = Dense(3 * self.features)
         orthogonal = nn.initializers.orthogonal(column_axis=-1)
 
         def three(key: Array, shape: tuple[int, ...]) -> Array:
@@ -34,10 +36,10 @@ class GRU(nn.Module):
         self, x: Float[Array, "b t c"], start: Float[Array, "b h"], reverse: bool = False
     ) -> Float[Array, "b t h"]:
         """The states after each step, from the state `start`; from the last step on if `reverse`."""
-        recurrent, bias = self.recurrent, self.bias
+        recurrent, bias = (in_float32(w) for w in (self.recurrent, self.bias))  # their gradients are sums over steps
 
         def body(state: Array, projected: Array) -> tuple[Array, Array]:
-            state = gru_step(state, projected, recurrent, bias)
+            state = gru_step(state, projected, recurrent.astype(state.dtype), bias)
             return state, state
 
         projected = jnp.swapaxes(self.input(x), 0, 1)
@@ -55,5 +57,6 @@ def gru_step(
     n = state.shape[-1]
     gates = state @ recurrent
     reset, update = jnp.split(jax.nn.sigmoid(projected[:, : 2 * n] + gates[:, : 2 * n]), 2, -1)
-    new = jnp.tanh(projected[:, 2 * n :] + reset * (gates[:, 2 * n :] + bias[None]))
+    last = gates[:, 2 * n :]
+    new = jnp.tanh(projected[:, 2 * n :] + reset * (last + everywhere(bias, last)))
     return (1.0 - update) * new + update * state

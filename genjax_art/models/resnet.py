@@ -12,7 +12,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from genjax_art.models.layers import BatchNorm, Conv, again, coarsest, crop, into_range, pyramid, upsample, wide
+from genjax_art.models.layers import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Embed,
+    again,
+    coarsest,
+    crop,
+    into_range,
+    pyramid,
+    upsample,
+    wide,
+)
 from genjax_art.models.norms import ConditionalBatchNorm, MinibatchDeviation, spectral
 from genjax_art.spec import ArraySpec, Label
 
@@ -74,7 +86,7 @@ class Generator(nn.Module):
     ) -> Float[Array, "b *shape"]:
         space, strides = self.spec.space, pyramid(self.spec.space, above=4)
         base = coarsest(space, strides)
-        h = nn.Dense(prod(base) * self.width, kernel_init=glorot)(z).reshape(-1, *base, self.width)
+        h = Dense(prod(base) * self.width, kernel_init=glorot)(z).reshape(-1, *base, self.width)
         block = again(UpBlock, self.remat, static=(3,))
         for level in reversed(range(len(strides))):
             name = f"UpBlock_{len(strides) - 1 - level}"
@@ -103,12 +115,12 @@ class Discriminator(nn.Module):
                 h = MinibatchDeviation(self.deviation)(h)
             h = block(self.width, stride, level == 0, name=f"DownBlock_{level}")(h, train)
         h = jnp.sum(nn.relu(h), range(1, 1 + rank))
-        logits = spectral(nn.Dense(1, dtype=wide(h).dtype, kernel_init=glorot), h, train)[:, 0]
+        logits = spectral(Dense(1, dtype=wide(h).dtype, kernel_init=glorot), h, train)[:, 0]
         if label is not None:
-            embedding = spectral(nn.Embed(self.classes, self.width, embedding_init=glorot), label, train)
+            embedding = spectral(Embed(self.classes, self.width, embedding_init=glorot), label, train)
             logits = logits + jnp.sum(wide(embedding) * wide(h), -1)
         out = {"logits": logits, "features": h}
-        return out | {"style": nn.Dense(self.styles, name="style")(h)} if self.styles else out
+        return out | {"style": Dense(self.styles, name="style")(h)} if self.styles else out
 
 
 def build(

@@ -18,7 +18,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from genjax_art.models.coupling import Coupling
-from genjax_art.models.layers import Conv, ConvTranspose, again, check_clips, coarsest, crop, one_hot, pyramid, wide
+from genjax_art.models.layers import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    again,
+    check_clips,
+    coarsest,
+    crop,
+    in_float32,
+    one_hot,
+    pyramid,
+    wide,
+)
 from genjax_art.models.recurrent import GRU
 from genjax_art.spec import ArraySpec, Label
 
@@ -43,7 +55,7 @@ class ToMoments(nn.Module):
     @nn.compact
     def __call__(self, h: Float[Array, "*b d"]) -> Moments:
         first = nn.initializers.constant(self.logvar)
-        mu, logvar = nn.Dense(self.latents, name="mu")(h), nn.Dense(self.latents, bias_init=first, name="logvar")(h)
+        mu, logvar = Dense(self.latents, name="mu")(h), Dense(self.latents, bias_init=first, name="logvar")(h)
         return Moments(wide(mu), MAX_LOGVAR * jnp.tanh(wide(logvar) / MAX_LOGVAR))
 
 
@@ -78,14 +90,14 @@ class Encoder(nn.Module):
         b, t = x.shape[:2]
         maps = again(Trunk, self.remat)(self.width, self.kernel, name="trunk")(x.reshape(b * t, *x.shape[2:]))
         seen = _label_of(label, self.classes, maps, (b,))
-        local = nn.relu(nn.Dense(self.hidden, kernel_init=he, name="local")(maps))
+        local = nn.relu(Dense(self.hidden, kernel_init=he, name="local")(maps))
         pooled = jnp.mean(jnp.max(local.reshape(b, t, -1, self.hidden), 2), 1)
-        h = nn.relu(nn.Dense(self.hidden, kernel_init=he, name="clip")(jnp.concatenate([pooled, seen], -1)))
+        h = nn.relu(Dense(self.hidden, kernel_init=he, name="clip")(jnp.concatenate([pooled, seen], -1)))
         content = ToMoments(self.content, name="content")(h)
         f = content.mu + jnp.exp(0.5 * content.logvar) * wide(noise)
         still = jnp.concatenate([f.astype(maps.dtype), seen], -1)
-        h = nn.Dense(self.hidden, name="frame")(maps.reshape(b, t, -1))
-        h = nn.relu(h + nn.Dense(self.hidden, use_bias=False, name="given")(still)[:, None])
+        h = Dense(self.hidden, name="frame")(maps.reshape(b, t, -1))
+        h = nn.relu(h + Dense(self.hidden, use_bias=False, name="given")(still)[:, None])
         start = jnp.zeros((b, self.recurrent), h.dtype)
         there = GRU(self.recurrent, name="forwards")(h, start)
         back = GRU(self.recurrent, name="backwards")(h, start, reverse=True)
@@ -145,11 +157,11 @@ class Picture(nn.Module):
         b, t = h.shape[:2]
 
         def styled(y: Float[Array, "n i j c"]) -> Float[Array, "n i j c"]:
-            gain, bias = jnp.split(nn.Dense(2 * y.shape[-1])(still)[:, :, None, None], 2, -1)
-            frames = y.reshape(b, t, *y.shape[1:])
-            return nn.relu(frames * (1.0 + gain) + bias).reshape(y.shape)
+            gain, bias = jnp.split(in_float32(Dense(2 * y.shape[-1])(still))[:, :, None, None], 2, -1)
+            frames = wide(y).reshape(b, t, *y.shape[1:])
+            return nn.relu(frames * (1.0 + gain) + bias).astype(y.dtype).reshape(y.shape)
 
-        y = styled(nn.Dense(prod(base) * widest, kernel_init=he)(h).reshape(-1, *base, widest))
+        y = styled(Dense(prod(base) * widest, kernel_init=he)(h).reshape(-1, *base, widest))
         for level in reversed(range(1, len(strides))):
             features = self.width * 2 ** (level - 1)
             y = ConvTranspose(features, self.kernel, strides[level], kernel_init=he)(y)
@@ -178,9 +190,9 @@ class Decoder(nn.Module):
         """Raw outputs, which a likelihood reads, of as many frames as z has; f is of the clip or of each frame."""
         f = f if f.ndim == 3 else f[:, None]
         still = jnp.concatenate([f, _label_of(label, self.classes, f, f.shape[:2])], -1)
-        of_clip = nn.Dense(self.hidden, name="content")(still)
-        h = nn.relu(of_clip + nn.Dense(self.hidden, use_bias=False, name="motion")(z))
-        h = nn.relu(nn.Dense(self.hidden, kernel_init=he, name="frame")(h))
+        of_clip = Dense(self.hidden, name="content")(still)
+        h = nn.relu(of_clip + Dense(self.hidden, use_bias=False, name="motion")(z))
+        h = nn.relu(Dense(self.hidden, kernel_init=he, name="frame")(h))
         return again(Picture, self.remat)(self.spec, self.width, self.kernel, name="picture")(h, still)
 
 
