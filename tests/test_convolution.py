@@ -119,23 +119,43 @@ def test_transposed_conv_is_lax_to_second_order(case, channels, onednn):
         )
 
 
-TPU = jax.jit(convolution._tpu_kernel_gradient, static_argnames=("geometry", "precision"))
+ON_TPU = [convolution._tpu_conv, convolution._tpu_input_gradient, convolution._tpu_kernel_gradient]
 
 
 @tried(max_examples=30)
-@example(case=((9, 8), (5, 5), (2, 2), "SAME"), channels=(1, 8))
-@example(case=((9, 8), (5, 5), (1, 1), "SAME"), channels=(8, 1))
-@example(case=((9, 8), (3, 3), (1, 1), "VALID"), channels=(8, 3))
-@given(case=cases(), channels=st.sampled_from([(1, 8), (3, 8), (8, 1), (8, 4), (1, 1), (8, 8)]))
-def test_the_kernel_gradient_of_a_tpu_is_that_of_lax(case, channels):
+@example(case=((9, 8), (5, 5), (2, 2), "SAME"), channels=(1, 1, 8))
+@example(case=((9, 8), (5, 5), (1, 1), "SAME"), channels=(1, 8, 1))
+@example(case=((9, 8), (3, 3), (1, 1), "VALID"), channels=(1, 8, 3))
+@example(case=((9, 8), (3, 3), (2, 1), "SAME"), channels=(4, 64, 2))  # two blocks of two
+@given(
+    case=cases(),
+    channels=st.sampled_from([(1, 1, 8), (1, 3, 8), (1, 8, 4), (1, 1, 1), (1, 8, 8), (3, 8, 2), (4, 16, 16)]),
+)
+def test_the_forms_of_a_tpu_are_those_of_lax(case, channels):
     space, window, strides, padding = case
-    x, w = normal(0, 2, *space, channels[0]), normal(1, *window, *channels)
-    y = lax_conv(x, w, strides, padding)
-    want = jax.vjp(lambda w: lax_conv(x, w, strides, padding), w)[1](y)[0]
+    groups, c_in, c_out = channels
+    x, w = normal(0, 2, *space, groups * c_in), normal(1, *window, c_in, groups * c_out)
+    y, pull = jax.vjp(lambda x, w: lax_conv(x, w, strides, padding, groups), x, w)
     pads = lax.padtype_to_pads(space, window, strides, padding)
-    geometry = Geometry(strides, tuple(lo for lo, _ in pads), y.shape[1:-1], space, window)
-    got = TPU(x, y, geometry=geometry, precision="highest")
-    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * float(jnp.abs(want).max()))
+    geometry = Geometry(strides, tuple(lo for lo, _ in pads), y.shape[1:-1], space, window, groups)
+    for form, operands, want in zip(ON_TPU, [(x, w), (y, w), (x, y)], [y, *pull(y)], strict=True):
+        got = jax.jit(partial(form, geometry=geometry, precision="highest"))(*operands)
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * max(1e-3, float(jnp.abs(want).max())))
+
+
+def test_groups_of_a_tpu_keep_apart_what_is_not_finite():
+    x, w = jnp.ones((1, 4, 4, 32)), jnp.ones((3, 3, 16, 32)).at[0, 0, 0, 0].set(jnp.inf)
+    geometry = Geometry((1, 1), (1, 1), (4, 4), (4, 4), (3, 3), 2)
+    y = ON_TPU[0](x, w, geometry=geometry, precision="highest")
+    assert not jnp.isfinite(y[..., :16]).all() and jnp.isfinite(y[..., 16:]).all()
+
+
+def test_a_tpu_is_given_groups_as_dense_blocks():
+    x, w = jnp.ones((2, 8, 8, 256)), jnp.ones((3, 3, 16, 256))
+    lowered = jax.jit(partial(penalised_gradient, partial(conv, groups=16))).trace(w, x)
+    tpu, cuda = (lowered.lower(lowering_platforms=(platform,)).as_text() for platform in ("tpu", "cuda"))
+    counts = r"(?:feature|batch)_group_count = (\d+)"
+    assert set(re.findall(counts, tpu)) == {"1"} and "16" in re.findall(counts, cuda)
 
 
 @pytest.mark.parametrize("c_in, c_out, stride", [(1, 32, 2), (3, 32, 1), (32, 1, 1), (32, 3, 1)])

@@ -5,9 +5,9 @@ differentiation makes of a strided, grouped or transposed convolution is none of
 hundred times slower. But a convolution y = x * w, its input gradient x̄ = X(ȳ, w) and its kernel gradient
 w̄ = W(x, ȳ) are bilinear, and the derivatives of each are the other two. So they are three primitives here,
 closed under differentiation (forward and reverse, of every order), and each has a form of plain convolutions
-for CPU (`plain_convolution.py`, with a time axis `plain_clips.py`); GPU and TPU get what `jax.lax` gives, a TPU
-another W of few channels (`tap_products.py`). A transposed convolution is X itself. The form is chosen at lowering, per
-platform.
+for CPU (`plain_convolution.py`, with a time axis `plain_clips.py`); GPU and TPU get what `jax.lax` gives, but for a
+TPU's forms of groups (`dense_groups.py`) and of a W of few channels (`tap_products.py`). A transposed convolution is X
+itself. The form is chosen at lowering, per platform.
 How GPU and TPU make products of float32 numbers is chosen where a convolution is called
 (`jax.default_matmul_precision`), as in `jax.lax`, and its derivatives inherit it. A mapped axis joins the batch or the
 channels, or is unrolled: it never makes a grouped convolution.
@@ -24,8 +24,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+from genjax_art.models import dense_groups, tap_products
 from genjax_art.models import plain_clips as plain
-from genjax_art.models import tap_products
 from genjax_art.models.plain_convolution import Geometry, layout
 
 Padding = Literal["SAME", "VALID"] | Sequence[tuple[int, int]]
@@ -155,9 +155,30 @@ def _lax_kernel_gradient(x: Array, y: Array, *, geometry: Geometry, precision: s
     return jax.linear_transpose(lambda w: _lax_conv(x, w, geometry=geometry, precision=precision), w)(y)[0]
 
 
+# What a TPU runs: the same, but where groups or few channels would leave most of its matrix unit empty.
+
+
+def _tpu_conv(x: Array, w: Array, **how: Any) -> Array:
+    return dense_groups.with_kernel(_lax_conv, x, w, **how) if _joins(w.shape[-2], **how) else _lax_conv(x, w, **how)
+
+
+def _tpu_input_gradient(y: Array, w: Array, **how: Any) -> Array:
+    form = _lax_input_gradient
+    return dense_groups.with_kernel(form, y, w, **how) if _joins(w.shape[-2], **how) else form(y, w, **how)
+
+
 def _tpu_kernel_gradient(x: Array, y: Array, *, geometry: Geometry, precision: str | None) -> Array:
-    form = tap_products.kernel_gradient if tap_products.few_channels(x, y, geometry) else _lax_kernel_gradient
-    return form(x, y, geometry=geometry, precision=precision)
+    how: Any = {"geometry": geometry, "precision": precision}
+    if _joins(x.shape[-1] // geometry.groups, **how):
+        return dense_groups.of_kernel(_lax_kernel_gradient, x, y, **how)
+    if tap_products.few_channels(x, y, geometry):
+        return tap_products.kernel_gradient(x, y, **how)
+    return _lax_kernel_gradient(x, y, **how)
+
+
+def _joins(channels: int, *, geometry: Geometry, precision: str | None) -> bool:
+    del precision
+    return dense_groups.joined(geometry.groups, channels) > 1
 
 
 # The three primitives: how each is run, differentiated and mapped.
@@ -192,9 +213,9 @@ def _primitive(
     default: Callable[..., Array],
     cpu: Callable[..., Array],
     folds: tuple[tuple[int, int], ...],
-    tpu: Callable[..., Array] | None = None,
+    tpu: Callable[..., Array],
 ) -> Primitive:
-    """A primitive with a form for CPU, perhaps one for TPU, and one for all other platforms.
+    """A primitive with a form for CPU, one for TPU, and one for all other platforms.
 
     `folds` has for each argument the axis that a mapped axis can join, and where this appears in the result.
     """
@@ -225,13 +246,15 @@ def _primitive(
 
     batching.primitive_batchers[primitive] = batch
     mlir.register_lowering(primitive, mlir.lower_fun(default, multiple_results=False))
-    for platform, form in {"cpu": _in_float32(cpu), "tpu": tpu or default}.items():
+    for platform, form in {"cpu": _in_float32(cpu), "tpu": tpu}.items():
         mlir.register_lowering(primitive, mlir.lower_fun(form, multiple_results=False), platform=platform)
     return primitive
 
 
-conv_p = _primitive("conv", _lax_conv, plain.convolution, ((0, 0), (-1, -1)))
-input_gradient_p = _primitive("conv_input_gradient", _lax_input_gradient, plain.input_gradient, ((0, 0), (-2, -1)))
+conv_p = _primitive("conv", _lax_conv, plain.convolution, ((0, 0), (-1, -1)), _tpu_conv)
+input_gradient_p = _primitive(
+    "conv_input_gradient", _lax_input_gradient, plain.input_gradient, ((0, 0), (-2, -1)), _tpu_input_gradient
+)
 kernel_gradient_p = _primitive(
     "conv_kernel_gradient", _lax_kernel_gradient, plain.kernel_gradient, ((-1, -2), (-1, -1)), _tpu_kernel_gradient
 )
