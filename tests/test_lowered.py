@@ -99,6 +99,7 @@ def test_several_steps_are_one_loop_and_nothing_of_a_step_is_outside(name, platf
     assert len([line for line in lines if "stablehlo.while" in line]) == 1
     assert not [line for line in lines if re.search(r"convolution|dot_general|call @|custom_call", line)]
     assert convolutions(text) and not transposed_activations(text)
+    assert text.count("stablehlo.dynamic_update_slice") == 1  # of all metrics
     assert f"stablehlo.constant dense<{CALL}> : tensor<i32>" in text  # its length
     assert not re.search(r"callback|infeed|outfeed|stablehlo\.(send|recv)", text)
 

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -88,7 +89,16 @@ def _bodies(step: Step, data: Resident) -> tuple[Callable[..., Any], Callable[..
         return step(state, data.read(batch, arrays))
 
     def several(state: TrainState, batches: Batch, arrays: Data) -> Any:
-        return jax.lax.scan(lambda state, batch: one(state, batch, arrays), state, batches)
+        names: list[str] = []  # of metrics that are float32: all of a step lie side by side, to be written at once
+
+        def body(state: TrainState, batch: Batch) -> Any:
+            state, metrics = one(state, batch, arrays)
+            names[:] = [name for name, value in metrics.items() if value.dtype == jnp.float32]
+            others = {name: value for name, value in metrics.items() if name not in names}
+            return state, (jnp.stack([metrics[name] for name in names]), others)
+
+        state, (rows, others) = jax.lax.scan(body, state, batches)
+        return state, {**dict(zip(names, rows.T, strict=True)), **others}
 
     return one, several
 
