@@ -1,6 +1,6 @@
 """The global batch, seen from inside one share of it: the only thing a loss or a layer may know of devices.
 
-Under `pmap` a step sees its device's share of the batch; under `jit` and a mesh it sees the global batch. Where
+Under `pmap` and on a mesh a step sees its device's share of the batch; under `jit` it sees the global batch. Where
 gradients are accumulated (`train/accumulate.py`) a loss sees one micro-batch of either.
 Code that needs more than its own examples (batch statistics, random draws, means inside a non-linear
 loss) calls the functions below and is then the same in all three modes: where the device axis is not bound,
@@ -36,7 +36,7 @@ _micro_batch: ContextVar[_MicroBatch | None] = ContextVar("micro-batch", default
 
 
 def device_axis_size() -> int | None:
-    """The number of devices on the mapped axis, or None where none is bound (jit, mesh, eager)."""
+    """The number of devices on the mapped axis, or None where none is bound (jit, eager)."""
     try:
         return jax.lax.axis_size(DEVICE_AXIS)
     except NameError:
@@ -90,7 +90,8 @@ def global_normal(key: Key, shape: tuple[int, ...]) -> Float[Array, "b ..."]:
 def micro_batches(x: Shaped[Array, "b ..."], count: int) -> Shaped[Array, "{count} r ..."]:
     """The rows of a batch dealt out to `count` micro-batches, in blocks of up to four successive rows.
 
-    Dealt out, and not cut, so that each micro-batch has rows of every device that a mesh has.
+    Dealt out, and not cut, so that each micro-batch of one device has rows of all parts of the batch, as those of
+    several devices have.
     """
     return _dealt(x, count, len(x) // count)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from genjax_art.config import Component, Optimizer
 from genjax_art.run.training import initial_state
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
-from genjax_art.train.compile import compile_step
+from genjax_art.train.compile import compile_step, lower
 from genjax_art.train.process import CACHE_VARIABLE, prepare_process
 from genjax_art.train.step import batches_per_step, make_step
 
@@ -120,6 +121,17 @@ def test_all_modes_train_the_same(name):
     if name == "vae":
         two = Mesh(np.array(jax.devices()[:2]), (DEVICE_AXIS,))
         assert_same(expected, trained(name, "mesh", mesh=two))
+
+
+@pytest.mark.parametrize("name", ["gan with BatchNorm", *thorough("clips")])
+def test_on_a_mesh_only_means_cross(name):
+    """Real and fake rows in one batch stay where they are; what is gathered is asked for, to see a collapse."""
+    plan, start = plan_and_start(name)
+    compiled = compile_step(make_step(plan.method.players, ema=plan.ema), "mesh")
+    text = lower(compiled.step, start, noise_batch(plan.spec, plan.images_per_step)).compile().as_text()
+    crossing = re.findall(r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\((.*)", text)
+    assert {kind for kind, _ in crossing} == {"all-reduce", "all-gather"}
+    assert all("/all_gather" in rest for kind, rest in crossing if kind == "all-gather")
 
 
 @pytest.mark.parametrize("how", ["pmap", "mesh"])

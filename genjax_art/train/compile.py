@@ -3,7 +3,8 @@
 All three modes run the same step on the same global batch and give the same parameters:
   jit   one device.
   pmap  one program per local device; only the batch has a device axis, the state never has one.
-  mesh  `jit` over a mesh of all devices that this process's JAX knows, the batch sharded by rows, the state replicated.
+  mesh  one program over a mesh of all devices that this process's JAX knows, the batch sharded by rows, the state
+        replicated.
         Nothing here calls `jax.distributed.initialize`: several processes are the caller's to set up. A run in a
         folder is trained by one process (see `process.py`).
 """
@@ -134,17 +135,23 @@ def _pmap(step: Step, data: Resident) -> Compiled:
 
 
 def _mesh(step: Step, data: Resident, options: dict[str, Any] | None, mesh: Mesh) -> Compiled:
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    rows = [NamedSharding(mesh, PartitionSpec(*axes, DEVICE_AXIS)) for axes in ((), (None,))]
+    whole, parts = PartitionSpec(), [PartitionSpec(*axes, DEVICE_AXIS) for axes in ((), (None,))]
+    everywhere, *rows = (NamedSharding(mesh, spec) for spec in (whole, *parts))
+
+    def each(body: Callable[..., Any], part: PartitionSpec) -> Callable[..., Any]:
+        # Each device computes on its own rows, and only means cross. Left to XLA's partitioner, real and fake rows
+        # stacked in one batch would wander, and every grouped convolution would gather the batch.
+        return jax.shard_map(body, mesh=mesh, in_specs=(whole, part, whole), out_specs=whole, check_vma=False)
+
     programs = [
         jax.jit(
-            body,
+            each(body, part),
             in_shardings=(everywhere, where, everywhere),
             out_shardings=(everywhere, everywhere),
             donate_argnums=0,
             compiler_options=options,
         )
-        for body, where in zip(_bodies(step, data), rows, strict=True)
+        for body, part, where in zip(_bodies(step, data), parts, rows, strict=True)
     ]
 
     def put_at(axis: int) -> Put:
