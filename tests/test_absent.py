@@ -24,7 +24,9 @@ ENTRY %main.1 (x.1: f32[8]) -> f32[8] {
   %x.1 = f32[8]{0} parameter(0)
   %copy.1 = f32[8]{0:T(128)} copy(%x.1), backend_config={"estimated_cycles":"25"}
   %fusion.1 = (f32[8]{0}, f32[8]{0}) fusion(%copy.1), calls=%fused, backend_config={"estimated_cycles":"75"}
-  %all-reduce-start.1 = f32[8]{0} all-reduce-start(%fusion.1), replica_groups={}
+  %all-reduce-start.1 = f32[8]{0} all-reduce-start(%fusion.1), channel_id=3
+  %all-reduce-start.2 = f32[8]{0} all-reduce-start(%copy.1), channel_id=3
+  %while.1 = f32[8]{0} while(%fusion.1), body=%fused
   ROOT %all-reduce-done.1 = f32[8]{0} all-reduce-done(%all-reduce-start.1)
 }
 """
@@ -35,6 +37,7 @@ def test_figures_are_those_of_the_main_part():
     assert found == {
         "convolutions": 1,
         "crossing": {"all-reduce": 1},
+        "loops": 1,
         "estimated_cycles": 100,
         "share_moved": 0.25,
     }
@@ -59,6 +62,13 @@ def test_an_unknown_row_is_named():
 def test_more_chips_than_there_are_is_refused(chips, words):
     with pytest.raises(UsageError, match=words):
         absent.main(["--only", "mlp-vae", "--chips", str(chips)])
+
+
+@needs_compiler
+def test_a_batch_that_the_chips_cannot_share_is_refused_before_anything_is_compiled(monkeypatch):
+    monkeypatch.setattr(absent, "compiled_for", None)
+    with pytest.raises(UsageError, match=r"a batch of 128 \(mlp-vae\) is not a multiple of --chips 3"):
+        absent.main(["--only", "mlp-vae", "--chips", "3"])
 
 
 @needs_compiler
@@ -92,7 +102,7 @@ def test_steps_compile_and_no_sum_of_bfloat16_is_made_by_itself(name, spec):
 
 @needs_compiler
 @pytest.mark.parametrize("name", ["dcgan", "clips"])
-def test_on_four_chips_only_means_cross_and_what_is_gathered_to_see_a_collapse(name):
+def test_on_four_chips_no_row_of_the_batch_crosses(name):
     if name == "clips":
         plan = build_plan(video_gan_experiment(), ArraySpec((4, 8, 8, 1), kind="clip"))
     else:

@@ -143,7 +143,7 @@ def test_the_forms_of_a_tpu_are_those_of_lax(case, channels):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * max(1e-3, float(jnp.abs(want).max())))
 
 
-def test_groups_of_a_tpu_keep_apart_what_is_not_finite():
+def test_what_is_not_finite_in_a_kernel_stays_in_its_group_on_a_tpu():
     x, w = jnp.ones((1, 4, 4, 32)), jnp.ones((3, 3, 16, 32)).at[0, 0, 0, 0].set(jnp.inf)
     geometry = Geometry((1, 1), (1, 1), (4, 4), (4, 4), (3, 3), 2)
     y = ON_TPU[0](x, w, geometry=geometry, precision="highest")

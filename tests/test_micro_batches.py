@@ -216,6 +216,8 @@ def test_batches_that_cannot_be_cut_are_refused_before_training():
     sixteen = build_plan(with_run(vae_experiment(), batch_size=16, micro_batches=4), GREY)
     with pytest.raises(RunError, match="--batch-size 16, 2 on each of 8 devices, is not a multiple of --micro-ba"):
         compile_plan(sixteen, "pmap")
+    with pytest.raises(RunError, match="--batch-size 16, 2 on each of 8 devices, is not a multiple of --micro-ba"):
+        compile_plan(sixteen, "mesh")
     with pytest.raises(UsageError, match="--micro-batches must be at least 1, got 0"):
         build_plan(with_run(vae_experiment(), micro_batches=0), GREY)
     step = make_step(sixteen.method.players, micro_batches=3)

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers import thorough
 from jax.sharding import Mesh
@@ -21,7 +23,9 @@ from genjax_art.run.training import initial_state
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step, lower
+from genjax_art.train.player import Player
 from genjax_art.train.process import CACHE_VARIABLE, prepare_process
+from genjax_art.train.state import create_state
 from genjax_art.train.step import batches_per_step, make_step
 
 GREY = ArraySpec((12, 10, 1), classes=("a", "b", "c"))
@@ -118,13 +122,39 @@ def test_all_modes_train_the_same(name):
     assert np.median(moved) > 1e-3  # far above the tolerance: there is something to agree on
     assert_same(expected, trained(name, "pmap", steps=steps))
     assert_same(expected, trained(name, "mesh", steps=steps))
-    if name == "vae":
-        two = Mesh(np.array(jax.devices()[:2]), (DEVICE_AXIS,))
-        assert_same(expected, trained(name, "mesh", mesh=two))
+
+
+def test_a_mesh_may_have_other_axes_and_fewer_devices():
+    expected = trained("vae", "jit")
+    for shape, axes in (((2,), (DEVICE_AXIS,)), ((2, 2), (DEVICE_AXIS, "model"))):
+        mesh = Mesh(np.array(jax.devices()[: np.prod(shape)]).reshape(shape), axes)
+        assert_same(expected, trained("vae", "mesh", mesh=mesh))
+    with pytest.raises(ValueError, match="a mesh of the axes model: name the one of the batch 'devices'"):
+        trained("vae", "mesh", mesh=Mesh(np.array(jax.devices()), ("model",)))
+
+
+def test_what_a_layer_of_ones_own_keeps_is_the_mean_of_the_devices():
+    """Of statistics that know of no devices, as `flax.linen.BatchNorm` has them: else each device kept its own."""
+
+    def loss(params, others, extras, batch, key):
+        del others, key
+        kept = {"mean": 0.9 * extras["own"]["mean"] + 0.1 * jnp.mean(batch["x"]), "count": extras["own"]["count"] + 1}
+        return jnp.mean(batch["x"]) * params["w"], ({}, {"own": kept})
+
+    player = Player("own", loss, optax.sgd(0.1))
+    extras = {"own": {"mean": jnp.zeros(()), "count": jnp.array(0)}}
+    start = jax.device_get(create_state([player], {"own": {"w": jnp.ones(())}}, extras))
+    batch = {"x": np.arange(16, dtype=np.float32).reshape(16, 1)}
+    for how in ("jit", "pmap", "mesh"):
+        compiled = compile_step(make_step([player]), how)
+        state, _ = compiled.step(compiled.put_state(start), compiled.put_batch(batch))
+        kept = state.extras["own"]
+        assert {int(shard.data) for shard in kept["count"].addressable_shards} == {1}
+        np.testing.assert_allclose([float(shard.data) for shard in kept["mean"].addressable_shards], 0.75, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["gan with BatchNorm", *thorough("clips")])
-def test_on_a_mesh_only_means_cross(name):
+def test_on_a_mesh_no_row_of_the_batch_crosses(name):
     """Real and fake rows in one batch stay where they are; what is gathered is asked for, to see a collapse."""
     plan, start = plan_and_start(name)
     compiled = compile_step(make_step(plan.method.players, ema=plan.ema), "mesh")

@@ -95,7 +95,8 @@ MOST = 16  # terms of a sum in bfloat16: frames of a clip, steps of a bar
 
 @pytest.mark.parametrize("name", ["mlp-vae", "cdcgan-mnist", *thorough(*sorted(set(preset_names())))])
 def test_no_long_sum_of_a_bfloat16_step_is_formed_in_bfloat16(name):
-    """Gradients of biases, gains and embeddings, over a batch that no clip or bar is as long as."""
+    """Gradients of biases, gains and embeddings, over a batch that no clip or bar is as long as; what a loop adds up is
+    the next test's."""
     preset = load_preset(name)
     plan = build_plan(with_run(shrink(preset, precision=("bfloat16",)), batch_size=32), smaller(spec_of(preset.data)))
     batch = noise_batch(plan.spec, plan.images_per_step)

@@ -3,7 +3,8 @@
 python -m genjax_art.benchmark absent [--only dcgan] [--topology v5e:2x2] [--chips 4] [--precision bfloat16]
 
 It needs the TPU's compiler, `pip install -e ".[tpu]"`, which runs on any Linux machine. Nothing is computed: memory is
-what the program asks for, and cycles are the compiler's own estimate, of the operations that it gives one for.
+what the program of a single step asks for, whose batch comes from the host (data that lie on the device are not in
+it). Cycles are the compiler's own estimate, of the operations that it gives one for, without what is inside of loops.
 """
 
 import json
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
 
     Raises:
       RunError: the compiler is not here, or a step does not compile.
-      UsageError: an unknown row or arrangement, or more chips than that has.
+      UsageError: an unknown row or arrangement, more chips than that has, or a batch that they cannot share equally.
     """
     command = parse(Command, arguments, "python -m genjax_art.benchmark absent")
     rows = usual.rows()
@@ -77,18 +78,18 @@ def main(arguments: Sequence[str]) -> None:
     devices = chips_of(command.topology)
     if not 1 <= command.chips <= len(devices):
         raise UsageError(f"{command.topology} has {len(devices)} chips: --chips is from 1 to {len(devices)}")
+    plans = {name: plan_of(name, command) for name in command.only or rows}
+    for name, plan in plans.items():
+        if plan.images_per_step % command.chips:
+            raise UsageError(f"a batch of {plan.images_per_step} ({name}) is not a multiple of --chips {command.chips}")
     table: list[dict[str, Any]] = []
-    failed: list[str] = []
-    for name in command.only or rows:
-        experiment, shape = rows[name]
-        size = {} if command.batch_size is None else {"batch_size": command.batch_size}
-        experiment = with_run(in_precision(experiment, command.precision), **size)
-        plan = build_plan(experiment, ArraySpec(shape, kind="clip" if len(shape) == 4 else "image"))
+    failed: dict[str, str] = {}
+    for name, plan in plans.items():
         try:
             found, text = compiled_for(plan, devices[: command.chips])
-        except jax.errors.JaxRuntimeError as error:  # does not fit, above all
-            found, text = {"refused": " ".join(str(error).split())[:300]}, ""
-            failed.append(name)
+        except jax.errors.JaxRuntimeError as error:
+            why = failed[name] = " ".join(str(error).split())[:300]
+            found, text = {"refused": why}, ""
         table.append({"row": name, "device": f"{command.chips} of {command.topology}", **found})
         print(f"{name}: {json.dumps(found)}", flush=True)
         if command.text and text:
@@ -96,7 +97,16 @@ def main(arguments: Sequence[str]) -> None:
         if command.json:
             command.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     if failed:
-        raise RunError(f"not compiled for {command.topology}: {', '.join(failed)}; try a smaller --batch-size")
+        fits = "; try a smaller --batch-size" if any("RESOURCE_EXHAUSTED" in why for why in failed.values()) else ""
+        raise RunError(f"not compiled for {command.topology}: {', '.join(failed)}{fits}")
+
+
+def plan_of(name: str, command: Command) -> Plan:
+    """The plan of a row, as asked for."""
+    experiment, shape = usual.rows()[name]
+    size = {} if command.batch_size is None else {"batch_size": command.batch_size}
+    experiment = with_run(in_precision(experiment, command.precision), **size)
+    return build_plan(experiment, ArraySpec(shape, kind="clip" if len(shape) == 4 else "image"))
 
 
 def chips_of(topology: str) -> list[jax.Device]:
@@ -136,7 +146,8 @@ def compiled_for(plan: Plan, chips: Sequence[Any]) -> tuple[dict[str, Any], str]
     began = monotonic()
     program = lowered.compile()
     seconds = monotonic() - began
-    text = program.as_text() or ""
+    text = program.as_text()
+    assert text is not None, "a compiler that has no text"
     memory = memory_of(program) or {}
     return {
         "compile_s": round(seconds, 1),
@@ -150,19 +161,20 @@ def _at(tree: Any, where: Sharding) -> Any:
 
 
 def figures(text: str) -> dict[str, Any]:
-    """Of a program compiled for a TPU: its convolutions and products, what crosses between chips, the estimated cycles
-    of its main part, and which share of them goes into nothing but moving arrays."""
+    """Of a program compiled for a TPU: its convolutions and products and what crosses between chips, wherever they are;
+    loops in its main part, that part's estimated cycles without them, and the share of those that only move arrays."""
     main = text[text.index("\nENTRY ") :].partition("\n}")[0]
     cycles: Counter[str] = Counter()
+    channels = re.findall(rf" ({'|'.join(CROSSING)})(?:-start)?\(.*?channel_id=(\d+)", text)  # fusions repeat them
     for line in main.splitlines():
         kind = re.match(r"\s*(?:ROOT )?%\S+ = .*? ([a-z][\w-]*)\(", line)
         estimate = re.search(r'"estimated_cycles":"(\d+)"', line)
         if kind and estimate:
             cycles["moved" if kind[1] in ("copy", "transpose", "reshape") else "other"] += int(estimate[1])
-    crossing = Counter(re.findall(rf" ({'|'.join(CROSSING)})(?:-start)?\(", main))
     return {
         "convolutions": len(re.findall(r" convolution\(", text)),
-        "crossing": dict(crossing),
+        "crossing": dict(Counter(kind for kind, _ in set(channels))),
+        "loops": len(re.findall(r" while\(", main)),
         "estimated_cycles": cycles.total(),
         "share_moved": round(cycles["moved"] / max(cycles.total(), 1), 3),
     }

@@ -113,7 +113,7 @@ def kernel_gradient(x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geome
     pieces, total = 1, x.nbytes + y.nbytes
     while total > max(AT_ONCE, pieces * PIECE) and y.shape[0] % (2 * pieces) == 0 and pieces < PIECES:
         pieces *= 2
-    # Every n-th example, not every n examples: a sharded batch then stays where it is.
+    # Every n-th example, not every n examples: a batch that a caller's own `jit` shards then stays where it is.
     parts = [_exchanged(x[i::pieces], y[i::pieces], g, pads) for i in range(pieces)]
     if pieces <= TERMS:
         return reduce(add, parts)

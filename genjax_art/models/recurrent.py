@@ -29,7 +29,7 @@ class GRU(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
 
     def step(self, state: Float[Array, "b h"], x: Float[Array, "b c"]) -> Float[Array, "b h"]:
-        """The state after one input."""
+        """The state after one input. A loop over it sums gradients in the weights' own dtype, other than `__call__`."""
         return gru_step(state, self.input(x), self.recurrent, self.bias)
 
     def __call__(

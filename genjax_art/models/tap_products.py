@@ -2,7 +2,8 @@
 
 As a convolution it takes the TPU's compiler minutes in float32 (a 5x5 one of stride 2 from one channel 107 s and
 3.5 GB, here 1 s). With few output channels the product is the quicker program, too, by the compiler's own estimate: 0.5
-to 0.7 of the cycles; with few input channels it has 1.3 to 1.5 of them in float32.
+to 0.7 of the cycles; with few input channels it has 1.3 to 1.5 of them in float32. A mapped axis of ȳ alone (several
+members on one x) counts as channels, so that there may be no longer few.
 Compiled for a TPU v5e by libtpu 0.0.50 on a machine without one.
 """
 

@@ -83,7 +83,8 @@ def compile_plan(plan: Plan, how: How | None, data: Resident = HOST) -> Compiled
 
 def check_micro_batches(plan: Plan, how: How) -> None:
     """Raises RunError where the batch, or a device's share of it, cannot be cut into the micro-batches."""
-    devices, count = 1 if how == "jit" else jax.local_device_count(), plan.run.micro_batches
+    devices = {"jit": 1, "pmap": jax.local_device_count(), "mesh": jax.device_count()}[how]
+    count = plan.run.micro_batches
     if plan.run.batch_size % devices == 0 and (rows := plan.run.batch_size // devices) % count:
         share = f", {rows} on each of {devices} devices," if devices > 1 else ""
         raise RunError(

@@ -71,7 +71,8 @@ def compile_step(
       data: lie on every device; batches are then the numbers of their rows (see `resident.py`).
 
     Raises:
-      ValueError: an unknown `how`; when called, `put_batch` on rows that the devices cannot share equally.
+      ValueError: an unknown `how`, or a mesh without that axis; when called, `put_batch` on rows that the devices
+        cannot share equally.
     """
 
     if how == "jit":
@@ -79,7 +80,12 @@ def compile_step(
     if how == "pmap":
         return _pmap(step, data)
     if how == "mesh":
-        return _mesh(step, data, compiler_options(onednn), mesh or Mesh(np.array(jax.devices()), (DEVICE_AXIS,)))
+        mesh = mesh or Mesh(np.array(jax.devices()), (DEVICE_AXIS,))
+        if DEVICE_AXIS not in mesh.axis_names:
+            raise ValueError(
+                f"a mesh of the axes {', '.join(mesh.axis_names)}: name the one of the batch {DEVICE_AXIS!r}"
+            )
+        return _mesh(step, data, compiler_options(onednn), mesh)
     raise ValueError(f"unknown parallel mode {how!r}; known: jit, pmap, mesh")
 
 
@@ -139,8 +145,9 @@ def _mesh(step: Step, data: Resident, options: dict[str, Any] | None, mesh: Mesh
     everywhere, *rows = (NamedSharding(mesh, spec) for spec in (whole, *parts))
 
     def each(body: Callable[..., Any], part: PartitionSpec) -> Callable[..., Any]:
-        # Each device computes on its own rows, and only means cross. Left to XLA's partitioner, real and fake rows
-        # stacked in one batch would wander, and every grouped convolution would gather the batch.
+        # Each device computes on its own rows. Left to XLA's partitioner, real and fake rows stacked in one batch would
+        # wander, and every grouped convolution would gather the batch. That the state stays the same everywhere is the
+        # step's doing, which JAX cannot see (`check_vma`).
         return jax.shard_map(body, mesh=mesh, in_specs=(whole, part, whole), out_specs=whole, check_vma=False)
 
     programs = [

@@ -97,6 +97,8 @@ def _update(
             what = f"has the shape {jnp.shape(value)}: metrics are single numbers" if jnp.shape(value) else "is ours"
             raise ValueError(f"metric {of!r} of the player {name!r} {what}")
     loss, metrics, grads = jax.tree.map(device_mean, (loss, dict(metrics), grads))
+    # those of our layers are of the global batch already; a layer of somebody's own may see its device's share only
+    extras = jax.tree.map(lambda x: device_mean(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x, extras)
     with jax.numpy_dtype_promotion("standard"):  # Optax takes floats to the power of its integer count
         updates, opt_state = player.tx.update(grads, state.opt_state[name], own)
     state = state.replace(
