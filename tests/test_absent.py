@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from helpers import thorough
 from small import shrink, video_gan_experiment
 
 from genjax_art.benchmark import absent
@@ -90,7 +91,7 @@ def small_plan(name, spec):
 
 
 @needs_compiler
-@pytest.mark.parametrize(("name", "spec"), [("dcgan", GREY), ("r3gan-small", COLOUR), ("conv-vae", GREY)])
+@pytest.mark.parametrize(("name", "spec"), [("dcgan", GREY), *thorough(("r3gan-small", COLOUR), ("conv-vae", GREY))])
 def test_steps_compile_and_no_sum_of_bfloat16_is_made_by_itself(name, spec):
     """Such a sum reads all that it sums once more, and rounds in between: see `layers.in_float32`."""
     found, text = absent.compiled_for(small_plan(name, spec), absent.chips_of("v5e:2x2")[:1])
@@ -101,7 +102,7 @@ def test_steps_compile_and_no_sum_of_bfloat16_is_made_by_itself(name, spec):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["dcgan", "clips"])
+@pytest.mark.parametrize("name", ["dcgan", *thorough("clips")])
 def test_on_four_chips_no_row_of_the_batch_crosses(name):
     if name == "clips":
         plan = build_plan(video_gan_experiment(), ArraySpec((4, 8, 8, 1), kind="clip"))
