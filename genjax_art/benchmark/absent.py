@@ -25,15 +25,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 from genjax_art.benchmark import steps as usual
 from genjax_art.benchmark.device.row import in_precision
 from genjax_art.build import Plan, build_plan
-from genjax_art.config import with_run
+from genjax_art.config import Experiment, with_run
 from genjax_art.errors import RunError, UsageError, unknown
 from genjax_art.options import parse
 from genjax_art.run.profile import memory_of
+from genjax_art.run.training import step_of
 from genjax_art.shards import DEVICE_AXIS
 from genjax_art.spec import ArraySpec
 from genjax_art.train.compile import compile_step, lower
 from genjax_art.train.process import prepare_process
-from genjax_art.train.step import make_step
 
 CROSSING = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 # so that the compiler neither asks the network which TPU this is nor refuses to be used by two processes
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     devices = chips_of(command.topology)
     if not 1 <= command.chips <= len(devices):
         raise UsageError(f"{command.topology} has {len(devices)} chips: --chips is from 1 to {len(devices)}")
-    plans = {name: plan_of(name, command) for name in command.only or rows}
+    plans = {name: plan_of(*rows[name], command) for name in command.only or rows}
     for name, plan in plans.items():
         if plan.images_per_step % command.chips:
             raise UsageError(f"a batch of {plan.images_per_step} ({name}) is not a multiple of --chips {command.chips}")
@@ -101,9 +101,8 @@ def main(arguments: Sequence[str]) -> None:
         raise RunError(f"not compiled for {command.topology}: {', '.join(failed)}{fits}")
 
 
-def plan_of(name: str, command: Command) -> Plan:
+def plan_of(experiment: Experiment, shape: tuple[int, ...], command: Command) -> Plan:
     """The plan of a row, as asked for."""
-    experiment, shape = usual.rows()[name]
     size = {} if command.batch_size is None else {"batch_size": command.batch_size}
     experiment = with_run(in_precision(experiment, command.precision), **size)
     return build_plan(experiment, ArraySpec(shape, kind="clip" if len(shape) == 4 else "image"))
@@ -138,9 +137,8 @@ def compiled_for(plan: Plan, chips: Sequence[Any]) -> tuple[dict[str, Any], str]
     if len(chips) > 1:
         mesh = Mesh(np.array(chips), (DEVICE_AXIS,))
         whole, rows = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), (DEVICE_AXIS,)))
-    step = plan.seeds.lift(make_step(plan.method.players, ema=plan.ema, micro_batches=plan.run.micro_batches))
     # oneDNN is for the processor that is here
-    compiled = compile_step(step, "mesh" if mesh else "jit", mesh=mesh, onednn=False)
+    compiled = compile_step(step_of(plan), "mesh" if mesh else "jit", mesh=mesh, onednn=False)
     batch = {"x": jax.ShapeDtypeStruct((plan.images_per_step, *plan.spec.shape), np.float32)}
     lowered = lower(compiled.step, _at(plan.state_shapes(), whole), _at(batch, rows))
     began = monotonic()

@@ -7,10 +7,9 @@ w̄ = W(x, ȳ) are bilinear, and the derivatives of each are the other two. So t
 closed under differentiation (forward and reverse, of every order), and each has a form of plain convolutions
 for CPU (`plain_convolution.py`, with a time axis `plain_clips.py`); GPU and TPU get what `jax.lax` gives, but for a
 TPU's forms of groups (`dense_groups.py`) and of a W of few channels (`tap_products.py`). A transposed convolution is X
-itself. The form is chosen at lowering, per platform.
-How GPU and TPU make products of float32 numbers is chosen where a convolution is called
-(`jax.default_matmul_precision`), as in `jax.lax`, and its derivatives inherit it. A mapped axis joins the batch or the
-channels, or is unrolled: it never makes a grouped convolution.
+itself. The form is chosen at lowering, per platform. How GPU and TPU make products of float32 numbers is chosen where
+a convolution is called (`jax.default_matmul_precision`), as in `jax.lax`, and its derivatives inherit it. A mapped axis
+joins the batch or the channels, or is unrolled: it never makes a grouped convolution.
 """
 
 from collections.abc import Callable, Sequence
@@ -158,27 +157,14 @@ def _lax_kernel_gradient(x: Array, y: Array, *, geometry: Geometry, precision: s
 # What a TPU runs: the same, but where groups or few channels would leave most of its matrix unit empty.
 
 
-def _tpu_conv(x: Array, w: Array, **how: Any) -> Array:
-    return dense_groups.with_kernel(_lax_conv, x, w, **how) if _joins(w.shape[-2], **how) else _lax_conv(x, w, **how)
+def _kernel_gradient_of_few(x: Array, y: Array, *, geometry: Geometry, precision: str | None) -> Array:
+    form = tap_products.kernel_gradient if tap_products.few_channels(x, y, geometry) else _lax_kernel_gradient
+    return form(x, y, geometry=geometry, precision=precision)
 
 
-def _tpu_input_gradient(y: Array, w: Array, **how: Any) -> Array:
-    form = _lax_input_gradient
-    return dense_groups.with_kernel(form, y, w, **how) if _joins(w.shape[-2], **how) else form(y, w, **how)
-
-
-def _tpu_kernel_gradient(x: Array, y: Array, *, geometry: Geometry, precision: str | None) -> Array:
-    how: Any = {"geometry": geometry, "precision": precision}
-    if _joins(x.shape[-1] // geometry.groups, **how):
-        return dense_groups.of_kernel(_lax_kernel_gradient, x, y, **how)
-    if tap_products.few_channels(x, y, geometry):
-        return tap_products.kernel_gradient(x, y, **how)
-    return _lax_kernel_gradient(x, y, **how)
-
-
-def _joins(channels: int, *, geometry: Geometry, precision: str | None) -> bool:
-    del precision
-    return dense_groups.joined(geometry.groups, channels) > 1
+_tpu_conv = partial(dense_groups.with_kernel, _lax_conv)
+_tpu_input_gradient = partial(dense_groups.with_kernel, _lax_input_gradient)
+_tpu_kernel_gradient = partial(dense_groups.of_kernel, _kernel_gradient_of_few)
 
 
 # The three primitives: how each is run, differentiated and mapped.

@@ -30,8 +30,10 @@ def joined(groups: int, channels: int) -> int:
 def with_kernel(
     form: Form, v: Float[Array, "b ..."], w: Float[Array, "..."], *, geometry: Geometry, **how: Any
 ) -> Float[Array, "b ..."]:
-    """y of x and w, or x̄ of ȳ and w: `form` of a dense convolution, block by block."""
+    """y of x and w, or x̄ of ȳ and w: `form` of a dense convolution, block by block; as it is where none are joined."""
     each = joined(geometry.groups, w.shape[-2])
+    if each == 1:
+        return form(v, w, geometry=geometry, **how)
     blocks = geometry.groups // each
     pairs = zip(jnp.split(v, blocks, -1), jnp.split(w, blocks, -1), strict=True)
     dense = replace(geometry, groups=1)
@@ -41,8 +43,10 @@ def with_kernel(
 def of_kernel(
     form: Form, x: Float[Array, "b ..."], y: Float[Array, "b ..."], *, geometry: Geometry, **how: Any
 ) -> Float[Array, "..."]:
-    """w̄ of x and ȳ: what `form` finds between groups is left out."""
+    """w̄ of x and ȳ, in the same way: what `form` finds between groups is left out."""
     each = joined(geometry.groups, x.shape[-1] // geometry.groups)
+    if each == 1:
+        return form(x, y, geometry=geometry, **how)
     blocks = geometry.groups // each
     pairs = zip(jnp.split(x, blocks, -1), jnp.split(y, blocks, -1), strict=True)
     dense = replace(geometry, groups=1)

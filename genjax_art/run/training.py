@@ -36,7 +36,7 @@ from genjax_art.train.process import check_alone
 from genjax_art.train.resident import HOST, Resident
 from genjax_art.train.rows import METRICS_FILE, read_metrics, read_pending, write_pending
 from genjax_art.train.state import TrainState, create_state
-from genjax_art.train.step import make_step
+from genjax_art.train.step import Step, make_step
 from genjax_art.train.watch import collapse_watch
 
 PICTURES = 64  # in a sample grid
@@ -75,10 +75,13 @@ def compile_plan(plan: Plan, how: How | None, data: Resident = HOST) -> Compiled
     """
     how = plan.seeds.how(how)
     check_micro_batches(plan, how)
+    return compile_step(step_of(plan), how, data=data)
+
+
+def step_of(plan: Plan) -> Step:
+    """The plan's step, for all its seeds at once."""
     step = make_step(plan.method.players, ema=plan.ema, micro_batches=plan.run.micro_batches)
-    if plan.run.on_nan == "skip":
-        step = skipping(step)
-    return compile_step(plan.seeds.lift(step), how, data=data)
+    return plan.seeds.lift(skipping(step) if plan.run.on_nan == "skip" else step)
 
 
 def check_micro_batches(plan: Plan, how: How) -> None:
