@@ -1,7 +1,7 @@
 """The TPU forms of a grouped convolution: groups side by side as one dense convolution whose kernel is 0 between them.
 
 A TPU multiplies matrices of 128 x 128 (of 256 x 256 since v6e), of which a group of 16 channels leaves the most empty:
-eight of them as one dense block take, by the compiler's own estimate, 0.43 of the cycles in bfloat16 and 0.25 in
+eight of them as one dense block take, by the compiler's own estimate, 0.47 of the cycles in bfloat16 and 0.25 in
 float32 (3x3, 128 channels; for a TPU v5e by libtpu 0.0.50, on a machine without one). On a GPU they are slower. What is
 not finite in a kernel stays in its group; in x or ȳ it spreads over the block, being multiplied by 0.
 """
